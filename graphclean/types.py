@@ -57,7 +57,9 @@ class Registered:
             return
         taken = cls.registry.get(name)
         if taken is not None and taken.__qualname__ != cls.__qualname__:
-            raise TypeError(f"{cls.__qualname__}: the name {name!r} belongs to {taken.__qualname__}")
+            raise TypeError(
+                f"{cls.__qualname__}: the name {name!r} belongs to {taken.__qualname__}"
+            )
         cls.registry[name] = cls
 
     @classmethod
@@ -118,6 +120,6 @@ def check_seed(seed: Seed) -> Seed:
 
 
 def spawn_seeds(seed: Seed, count: int) -> list[int]:
-    """Return ``count`` independent seeds derived from ``seed`` (stable in ``count``: a prefix stays)."""
+    """Return ``count`` independent seeds derived from ``seed``; a longer list only appends."""
     children = np.random.SeedSequence(check_seed(seed)).spawn(count)
     return [int(child.generate_state(1, np.uint32)[0]) for child in children]

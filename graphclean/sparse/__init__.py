@@ -1,1 +1,7 @@
+"""Sparse scatter kernels: the normalised adjacency and what is computed with it."""
 
+from graphclean.sparse.closed_walks import closed_walk_diagonal
+from graphclean.sparse.hops import HopOperator
+from graphclean.sparse.propagator import Propagator, to_torch_csr
+
+__all__ = ["HopOperator", "Propagator", "closed_walk_diagonal", "to_torch_csr"]
