@@ -1,3 +1,88 @@
-"""graphclean: find, explain, repair and train through wrong node labels in graphs."""
+"""graphclean: find, explain, repair and train through wrong node labels in graphs.
+
+>>> import graphclean as gc
+>>> data = gc.load("digits")
+>>> issues = gc.find_label_issues(data)          # doctest: +SKIP
+>>> cleaned = gc.clean(data, issues, "relabel")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphclean import data, denoise, detect, evaluate, nn, noise, report, sparse
+    from graphclean.data import (
+        check,
+        from_networkx,
+        from_scipy,
+        from_tables,
+        list_datasets,
+        load,
+        read_graph,
+        split,
+    )
+    from graphclean.denoise import CleanLabels, clean, plan_repair
+    from graphclean.detect import find_label_issues
+    from graphclean.issues import LabelIssues
+    from graphclean.noise import FlipLabels
+    from graphclean.types import InputError
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "check": "data",
+    "from_networkx": "data",
+    "from_scipy": "data",
+    "from_tables": "data",
+    "list_datasets": "data",
+    "load": "data",
+    "read_graph": "data",
+    "split": "data",
+    "CleanLabels": "denoise",
+    "clean": "denoise",
+    "plan_repair": "denoise",
+    "find_label_issues": "detect",
+    "LabelIssues": "issues",
+    "FlipLabels": "noise",
+    "InputError": "types",
+}
+_ROOMS = ("data", "denoise", "detect", "evaluate", "nn", "noise", "report", "sparse")
+
+__all__ = [
+    "CleanLabels",
+    "FlipLabels",
+    "InputError",
+    "LabelIssues",
+    "check",
+    "clean",
+    "data",
+    "denoise",
+    "detect",
+    "evaluate",
+    "find_label_issues",
+    "from_networkx",
+    "from_scipy",
+    "from_tables",
+    "list_datasets",
+    "load",
+    "nn",
+    "noise",
+    "plan_repair",
+    "read_graph",
+    "report",
+    "sparse",
+    "split",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a room, and torch with it, when it is first used: ``graphclean --help`` is instant."""
+    if name in _ROOMS:
+        return import_module(f"graphclean.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"graphclean.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'graphclean' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -122,13 +123,15 @@ def to_torch_csr(matrix: sp.csr_array, dtype: torch.dtype = torch.float32) -> Te
     """Convert a SciPy CSR array to ``torch.sparse_csr_tensor`` with sorted columns."""
     matrix = matrix.tocsr()
     matrix.sort_indices()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data).to(dtype),
-        size=matrix.shape,
-        check_invariants=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data).to(dtype),
+            size=matrix.shape,
+            check_invariants=False,
+        )
 
 
 def _adjacency(edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None) -> sp.csr_array:

@@ -1,0 +1,109 @@
+"""``graphclean list``: what there is, from the registries, the recipes and the dataset cards."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from graphclean.cli.examples import ExampleCommand
+
+FAMILIES = {"detectors": "detector", "noise": "noise", "classifiers": "classifier"}
+KINDS = (*FAMILIES, "datasets")
+
+
+@click.command(
+    "list",
+    cls=ExampleCommand,
+    examples=(
+        "graphclean list",
+        "graphclean list detectors",
+        "graphclean list datasets --json",
+    ),
+)
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+def listing(kind: str | None, as_json: bool) -> None:
+    """List what there is: name, one line, paper.
+
+    KIND is one of the four below; without it, everything is listed. Sizes of named graphs count
+    every edge in both directions, as PyG does.
+    """
+    found = {each: rows_of(each) for each in (KINDS if kind is None else (kind,))}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for position, (heading, rows) in enumerate(found.items()):
+        if position:
+            click.echo()
+        click.echo(click.style(heading, bold=True))
+        for row in rows:
+            click.echo(_line(row))
+
+
+def rows_of(kind: str) -> list[dict[str, Any]]:
+    """Return name, summary and paper (a URL or None) of everything of one kind, by name."""
+    from graphclean.recipes import list_recipes
+
+    if kind == "datasets":
+        return [_card(recipe.name, recipe.content) for recipe in list_recipes("datasets")]
+    recipes = {recipe.name: recipe for recipe in list_recipes("models", FAMILIES[kind])}
+    rows = []
+    for name, method in sorted(_registry(kind).items()):
+        summary, paper = _documented(method)
+        if name in recipes:
+            summary, paper = recipes[name].summary, _paper(recipes[name].content)
+        rows.append({"name": name, "summary": summary, "paper": paper})
+    return rows
+
+
+def _registry(kind: str) -> Mapping[str, type[Any]]:
+    if kind == "detectors":
+        from graphclean.detect import Detector
+
+        return Detector.registry
+    if kind == "noise":
+        from graphclean.noise import NoiseModel
+
+        return NoiseModel.registry
+    from graphclean.nn import NodeClassifier
+
+    return NodeClassifier.registry
+
+
+def _card(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    counts = content.get("statistics", {})
+    return {
+        "name": name,
+        "summary": content["title"],
+        "paper": _paper(content),
+        "source": content["source"],
+        "licence": content["licence"],
+        **{key: counts.get(key) for key in ("nodes", "edges", "features", "classes")},
+    }
+
+
+def _paper(content: Mapping[str, Any]) -> str | None:
+    found = content.get("paper", {}).get("url")
+    return None if found is None else str(found)
+
+
+def _documented(method: type[Any]) -> tuple[str, str | None]:
+    """Return the first line of the docstring in plain text, and the URL it cites."""
+    line = (inspect.getdoc(method) or "").partition("\n")[0]
+    url = re.search(r"https?://[^\s)]+", line)
+    line = re.sub(r",? *https?://[^\s)]+", "", line)
+    line = re.sub(r":math:`([^`]*)`", lambda match: match[1].replace("\\", ""), line)
+    return line.replace("``", ""), url[0] if url else None
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    size = ""
+    if row.get("nodes") is not None:
+        size = f" ({row['nodes']:,} nodes, {row['classes']} classes)"
+    paper = f"  {row['paper']}" if row["paper"] else ""
+    return f"  {row['name']:<24}  {row['summary']}{size}{paper}"

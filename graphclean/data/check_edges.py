@@ -1,0 +1,123 @@
+"""The part of `check` that looks at edges and their weights."""
+
+from __future__ import annotations
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import coalesce, to_undirected
+
+from graphclean.types import InputError
+
+
+def checked_edges(data: Data, nodes: int, directed: bool, notes: list[str]) -> Data:
+    """Set simple, sorted, in-range edges on ``data`` (a copy the caller owns) and return it."""
+    given = _edge_index(data, nodes)
+    weight = _edge_weight(data, given)
+    edges, weight = _simplified(given.long(), weight, nodes, notes)
+    if not directed:
+        before = edges.shape[1]
+        if weight is None:
+            edges = to_undirected(edges, num_nodes=nodes)
+        else:
+            edges, weight = to_undirected(edges, weight, num_nodes=nodes, reduce="max")
+        added = edges.shape[1] - before
+        if added:
+            notes.append(
+                f"{_counted(added, 'reverse edge')} added: the graph is treated as undirected"
+            )
+    if not torch.equal(edges, given):
+        for key in _edge_attributes(data, nodes, given.shape[1]):
+            del data[key]
+            notes.append(f"edge attribute {key!r} dropped: the edge list changed")
+    data.edge_index = edges
+    if weight is not None:
+        data.edge_weight = weight
+    isolated = nodes - len(torch.unique(edges))
+    if isolated:
+        notes.append(f"{isolated} of {nodes} nodes are isolated (no edge)")
+    return data
+
+
+def _edge_index(data: Data, nodes: int) -> torch.Tensor:
+    if getattr(data, "edge_index", None) is None:
+        raise InputError(
+            "edge_index", "missing", "Set data.edge_index (long [2, E]; [2, 0] for no edges)."
+        )
+    edges = torch.as_tensor(data.edge_index)
+    if edges.ndim != 2 or edges.shape[0] != 2:
+        raise InputError("edge_index", f"shape {list(edges.shape)}", "Pass a tensor [2, E].")
+    if edges.is_floating_point() or edges.is_complex() or edges.dtype == torch.bool:
+        raise InputError("edge_index", f"dtype {edges.dtype}", "Pass integers (torch.long).")
+    wrong = ((edges < 0) | (edges >= nodes)).any(dim=0).nonzero().view(-1)
+    if len(wrong):
+        first = int(wrong[0])
+        raise InputError(
+            "edge_index",
+            f"edge {first} joins {edges[:, first].tolist()}",
+            f"Number the nodes from 0 to {nodes - 1} ({len(wrong)} edges are out of range).",
+        )
+    return edges
+
+
+def _edge_weight(data: Data, edges: torch.Tensor) -> torch.Tensor | None:
+    if getattr(data, "edge_weight", None) is None:
+        return None
+    weight = torch.as_tensor(data.edge_weight).detach().float()
+    if weight.ndim == 2 and weight.shape[1] == 1:
+        weight = weight.view(-1)
+    if weight.shape != edges.shape[1:]:
+        raise InputError(
+            "edge_weight",
+            f"shape {list(weight.shape)}",
+            f"Pass one weight for each of the {edges.shape[1]} edges.",
+        )
+    bad = (~torch.isfinite(weight) | (weight < 0)).nonzero().view(-1)
+    if len(bad):
+        first = int(bad[0])
+        raise InputError(
+            "edge_weight",
+            f"{weight[first].item()} at edge {first}",
+            f"Pass finite weights of at least zero ({len(bad)} are not).",
+        )
+    return weight
+
+
+def _simplified(
+    edges: torch.Tensor, weight: torch.Tensor | None, nodes: int, notes: list[str]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Remove self-loops and zero-weight edges, merge duplicates (weights are summed), sort."""
+    keep = edges[0] != edges[1]
+    if not keep.all():
+        notes.append(f"{_counted(int((~keep).sum()), 'self-loop')} removed")
+    if weight is not None:
+        zero = keep & (weight == 0)
+        if zero.any():
+            notes.append(f"{_counted(int(zero.sum()), 'edge')} of weight zero removed")
+        keep &= ~zero
+        weight = weight[keep]
+    edges = edges[:, keep]
+    count = edges.shape[1]
+    if weight is None:
+        edges = coalesce(edges, num_nodes=nodes)
+    else:
+        edges, weight = coalesce(edges, weight, num_nodes=nodes, reduce="sum")
+    if edges.shape[1] != count:
+        merged = _counted(count - edges.shape[1], "duplicate edge")
+        notes.append(f"{merged} merged{'' if weight is None else ', weights summed'}")
+    return edges, weight
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _edge_attributes(data: Data, nodes: int, edges: int) -> list[str]:
+    """Return the tensors with one row an edge, besides ends and weights."""
+    return [
+        key
+        for key, value in data.to_dict().items()
+        if isinstance(value, torch.Tensor)
+        and key not in ("edge_index", "edge_weight")
+        and value.shape[:1] == (edges,)
+        and ("edge" in key or nodes != edges)
+    ]

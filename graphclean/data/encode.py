@@ -1,0 +1,141 @@
+"""Columns of a table become node features."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from graphclean.data.features import DENSE_BYTES
+from graphclean.types import InputError
+
+MAX_ONE_HOT = 50
+"""A column of strings with more distinct values than this (or than half the rows) is text."""
+
+MAX_WORDS = 1000
+TEXT_DIMENSIONS = 64
+
+
+def encode_columns(
+    table: pd.DataFrame, notes: list[str]
+) -> tuple[torch.Tensor | None, list[str] | None]:
+    """Turn every column of ``table`` into float features, without looking at labels.
+
+    - Numbers, bools and dates: standardised to mean 0 and variance 1 (columns that hold only 0 and
+      1 stay as they are); a missing number takes the column's mean and an indicator column
+      ``<column> missing`` is added.
+    - Strings and categories with few distinct values: one-hot, ``<column>=<value>``; a missing
+      value is a level of its own.
+    - Other strings: tf-idf of their at most 1,000 most frequent words, ``<column>:<word>``, reduced
+      to 64 dimensions by a truncated SVD where that would not fit 256 MB dense.
+    - Columns with one value only carry nothing and are left out, with a note.
+
+    Args:
+        table: One row a node; only the columns to be used.
+        notes: Sentences on what was decided are appended here.
+
+    Returns:
+        Float32 ``[N, F]`` and ``F`` names, or ``(None, None)`` if no column carries anything.
+
+    Raises:
+        InputError: If a number is infinite.
+    """
+    blocks: list[np.ndarray] = []
+    names: list[str] = []
+    for column in table.columns:
+        values = table[column]
+        if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind in "mM":
+            values = _seconds(values)
+        encode = _numbers if pd.api.types.is_numeric_dtype(values.dtype) else _strings
+        block, block_names = encode(values, str(column))
+        if not block_names:
+            notes.append(f"column {column!r} left out: it is constant, or no word occurs twice")
+            continue
+        blocks.append(block)
+        names += block_names
+    if not blocks:
+        return None, None
+    return torch.from_numpy(np.hstack(blocks).astype(np.float32)), names
+
+
+def copies_of_label(table: pd.DataFrame, y: torch.Tensor) -> list[str]:
+    """Return the columns that equal the label up to renaming its classes.
+
+    Such a column (an id of the class, say) would show a model the very label it has to judge.
+    """
+    labelled = (y >= 0).numpy()
+    codes = y.numpy()[labelled]
+    copies = []
+    for column in table.columns:
+        values = pd.factorize(table[column][labelled], use_na_sentinel=False)[0]
+        pairs = len(np.unique(np.stack([values, codes]), axis=1).T) if len(codes) else 0
+        if pairs > 1 and pairs == len(np.unique(values)) == len(np.unique(codes)):
+            copies.append(column)
+    return copies
+
+
+def _seconds(values: pd.Series) -> pd.Series:
+    if values.dtype.kind == "m":
+        return pd.Series(values.dt.total_seconds())
+    origin = pd.Timestamp(0, tz=getattr(values.dtype, "tz", None))
+    return pd.Series((values - origin).dt.total_seconds())
+
+
+def _numbers(values: pd.Series, column: str) -> tuple[np.ndarray, list[str]]:
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise InputError(f"column {column!r}", f"infinite at row {row}", "Replace or clear it.")
+    missing = np.isnan(numbers)
+    known = numbers[~missing]
+    columns: list[np.ndarray] = []
+    names: list[str] = []
+    if len(np.unique(known)) > 1:
+        filled = np.where(missing, known.mean(), numbers)
+        if not np.isin(known, (0.0, 1.0)).all():
+            filled = (filled - filled.mean()) / filled.std()
+        columns.append(filled)
+        names.append(column)
+    if missing.any() and not missing.all():
+        columns.append(missing.astype(np.float64))
+        names.append(f"{column} missing")
+    return np.stack(columns, axis=1) if columns else np.empty((len(values), 0)), names
+
+
+def _strings(values: pd.Series, column: str) -> tuple[np.ndarray, list[str]]:
+    rows = len(values)
+    missing = values.isna().to_numpy()
+    text = values.astype(object).where(~missing, "").map(str)
+    levels = sorted(set(text[~missing]))
+    if len(levels) + bool(missing.any()) < 2:
+        return np.empty((rows, 0)), []
+    if len(levels) > max(2, min(MAX_ONE_HOT, rows // 2)):
+        return _words(list(text), column)
+    columns = [(text == level).to_numpy() & ~missing for level in levels]
+    names = [f"{column}={level}" for level in levels]
+    if missing.any():
+        columns.append(missing)
+        names.append(f"{column} missing")
+    return np.stack(columns, axis=1).astype(np.float64), names
+
+
+def _words(texts: list[str], column: str) -> tuple[np.ndarray, list[str]]:
+    vectorizer = TfidfVectorizer(
+        max_features=MAX_WORDS, min_df=2, sublinear_tf=True, tokenizer=_tokens, token_pattern=None
+    )
+    try:
+        matrix = vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn's way to say that no word occurs twice
+        return np.empty((len(texts), 0)), []
+    if 4 * len(texts) * matrix.shape[1] > DENSE_BYTES:
+        svd = TruncatedSVD(TEXT_DIMENSIONS, random_state=0)
+        return svd.fit_transform(matrix), [f"{column}~{i}" for i in range(TEXT_DIMENSIONS)]
+    return matrix.toarray(), [f"{column}:{word}" for word in vectorizer.get_feature_names_out()]
+
+
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"\w+", text)

@@ -1,0 +1,199 @@
+"""The contract of every mislabel detector."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from graphclean.data import check, class_names, labelled_mask, node_ids
+from graphclean.issues import LabelIssues, NoiseRate
+from graphclean.nn.crossfit import OutOfFold
+from graphclean.sparse import Propagator
+from graphclean.types import InputError, Registered
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a detector concludes about the judged nodes; rows of other nodes are not read.
+
+    Attributes:
+        judged: Nodes that were judged ``[N]``, bool; a subset of the labelled ones.
+        label_quality: ``[N]``, float64 in [0, 1], low = bad.
+        is_label_issue: ``[N]``, bool.
+        class_probs: Probability of every class being the true one ``[N, C]``, float64.
+        pred_probs: What the classifier predicts ``[N, C]``, before the given label is considered.
+        noise_rate: Estimated share of wrong labels among the judged nodes.
+        transition: Estimated ``T[i, j] = Pr(given = j | true = i)`` ``[C, C]``, or None.
+        evidence: Further per-node columns ``[N]`` by name.
+        meta: Facts about the run for ``LabelIssues.meta``.
+    """
+
+    judged: Tensor
+    label_quality: np.ndarray
+    is_label_issue: np.ndarray
+    class_probs: np.ndarray
+    pred_probs: np.ndarray
+    noise_rate: NoiseRate
+    transition: np.ndarray | None = None
+    evidence: dict[str, np.ndarray] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Detector(Registered, BaseEstimator, ABC, family=True):  # type: ignore[misc]
+    """Judges the given labels of a graph; a subclass with a ``name`` registers itself.
+
+    Attributes:
+        label_quality_: ``[N]``, float64 in [0, 1], low = bad; NaN where no label was judged.
+        is_label_issue_: ``[N]``, bool.
+        suggested_label_: Most probable true class ``[N]``, int64; for a flagged node never the
+            given one; -1 where no label was judged.
+        noise_rate_: Estimated share of wrong labels, with an interval.
+        transition_: Estimated ``T[i, j] = Pr(given = j | true = i)`` ``[C, C]``, or None.
+    """
+
+    calibrated: ClassVar[bool] = False
+    """Whether 1 - label_quality is a probability of being mislabelled rather than a rank."""
+
+    def fit(self, data: Any, pred_probs: Any = None) -> Self:
+        """Judge every labelled node of ``data``.
+
+        Args:
+            data: PyG ``Data``; ``y`` holds the given labels, -1 for unlabelled nodes. It is
+                checked and copied, never changed. ``y_clean`` and ``noise_mask`` are not read.
+            pred_probs: Your own out-of-sample class probabilities ``[N, C]``, or an
+                ``OutOfFold``, in place of the detector's classifier.
+
+        Raises:
+            InputError: The graph or the probabilities do not fit.
+        """
+        graph = check(data)
+        for key in ("y_clean", "noise_mask", "noise_transition", "noise_eligible", "noise_rate"):
+            if key in graph:
+                del graph[key]
+        verdict = self._judge(graph, checked_probs(pred_probs, graph))
+        judged = verdict.judged.numpy()
+        self.label_quality_ = np.where(judged, verdict.label_quality, np.nan)
+        self.is_label_issue_ = judged & verdict.is_label_issue
+        suggested, confidence = _suggest(graph.y.numpy(), verdict)
+        self.suggested_label_ = np.where(judged, suggested, -1)
+        self.noise_rate_ = verdict.noise_rate
+        self.transition_ = verdict.transition
+        self._issues = self._collect(graph, verdict, suggested, confidence)
+        return self
+
+    def find_label_issues(self) -> LabelIssues:
+        """Return the judgement as ``LabelIssues``, one row per judged node."""
+        check_is_fitted(self, "label_quality_")
+        return self._issues
+
+    @abstractmethod
+    def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
+        """Judge the labelled nodes of a checked graph."""
+
+    def _collect(
+        self, graph: Any, verdict: Verdict, suggested: np.ndarray, confidence: np.ndarray
+    ) -> LabelIssues:
+        names = class_names(graph)
+        rows = np.flatnonzero(verdict.judged.numpy())
+        ids = node_ids(graph)
+        named = np.asarray(names, dtype=object)
+        quality = verdict.label_quality[rows]
+        columns: dict[str, Any] = {
+            "node": rows,
+            "is_label_issue": verdict.is_label_issue[rows],
+            "label_quality": quality,
+            "mislabel_probability": 1.0 - quality,
+            "given_label": named[graph.y.numpy()[rows]],
+            "predicted_label": named[verdict.pred_probs[rows].argmax(axis=1)],
+            "suggested_label": named[suggested[rows]],
+            "suggestion_confidence": confidence[rows],
+        }
+        evidence = {**neighbour_columns(graph), **verdict.evidence}
+        columns |= {name: values[rows] for name, values in evidence.items()}
+        index = pd.Index([ids[row] for row in rows], name="node_id")
+        return LabelIssues(
+            frame=pd.DataFrame(columns, index=index),
+            class_names=tuple(names),
+            noise_rate=verdict.noise_rate,
+            transition=verdict.transition,
+            meta=self._meta(graph) | verdict.meta,
+        )
+
+    def _meta(self, graph: Any) -> dict[str, Any]:
+        packages = ("graphclean", "torch", "torch-geometric", "scikit-learn", "cleanlab")
+        return {
+            "detector": self.name,
+            "params": {key: _plain(value) for key, value in self.get_params(deep=False).items()},
+            "seed": self.get_params(deep=False).get("random_state"),
+            "dataset": getattr(graph, "name", None),
+            "calibrated": self.calibrated,
+            "notes": list(graph.check_notes),
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+        }
+
+
+def checked_probs(pred_probs: Any, graph: Any) -> Tensor | OutOfFold | None:
+    """Return probabilities ``[N, C]`` as float64 rows summing to one, or raise InputError."""
+    if pred_probs is None or isinstance(pred_probs, OutOfFold):
+        return pred_probs
+    probs = torch.as_tensor(pred_probs).detach().cpu().double()
+    shape = (int(graph.num_nodes), len(class_names(graph)))
+    if tuple(probs.shape) != shape:
+        raise InputError(
+            "pred_probs",
+            f"shape {tuple(probs.shape)}",
+            f"Pass one row per node and one column per class: {shape}.",
+        )
+    rows = probs[labelled_mask(graph)]
+    sums = rows.sum(dim=1)
+    if not bool(torch.isfinite(rows).all() and (rows >= 0).all() and (sums - 1).abs().max() < 1e-3):
+        raise InputError(
+            "pred_probs",
+            "a labelled node's row is not a probability distribution",
+            "Pass softmax probabilities: finite, non-negative, each row summing to one.",
+        )
+    return torch.nan_to_num(probs) / torch.nan_to_num(probs).sum(dim=1, keepdim=True).clamp_min(
+        1e-12
+    )
+
+
+def neighbour_columns(graph: Any) -> dict[str, np.ndarray]:
+    """Return each node's degree and the share of its labelled neighbours that carry its label."""
+    adjacency = Propagator(graph.edge_index, int(graph.num_nodes), norm="none").matrix
+    degree = np.diff(adjacency.indptr)
+    y = graph.y.numpy()
+    row = np.repeat(np.arange(len(y)), degree)
+    neighbour = y[adjacency.indices]
+    known = np.bincount(row, weights=neighbour >= 0, minlength=len(y))
+    same = np.bincount(row, weights=(neighbour == y[row]) & (neighbour >= 0), minlength=len(y))
+    with np.errstate(invalid="ignore"):
+        agreement = np.where(known > 0, same / np.maximum(known, 1), np.nan)
+    return {"degree": degree.astype(np.int64), "neighbour_agreement": agreement}
+
+
+def _suggest(y: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
+    probs = verdict.class_probs.copy()
+    flagged = np.flatnonzero(verdict.is_label_issue & verdict.judged.numpy())
+    probs[flagged, y[flagged]] = -1.0
+    suggested = probs.argmax(axis=1)
+    return suggested, np.clip(verdict.class_probs[np.arange(len(y)), suggested], 0.0, 1.0)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, BaseEstimator):
+        changed = {key: _plain(item) for key, item in value.get_params(deep=False).items()}
+        return {"class": type(value).__name__, **changed}
+    return repr(value) if not callable(value) else getattr(value, "__name__", "callable")

@@ -1,0 +1,65 @@
+"""One call from a graph to its label issues."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from graphclean.detect.base import Detector
+from graphclean.issues import LabelIssues
+from graphclean.types import InputError, Seed
+
+DEFAULT_DETECTOR = "graphcleaner"
+
+
+def find_label_issues(
+    data: Any,
+    detector: Detector | str | None = None,
+    *,
+    pred_probs: Any = None,
+    random_state: Seed = 0,
+    n_jobs: int | None = -1,
+    progress: bool = False,
+    **params: Any,
+) -> LabelIssues:
+    """Find the label issues of a graph; the defaults are those of ``graphclean clean``.
+
+    Args:
+        data: PyG ``Data``: ``x``, ``edge_index``, ``y`` with -1 for unlabelled nodes.
+        detector: A registered name (``graphclean list detectors``), a detector object, or None for
+            the default, GraphCleaner over all labelled nodes.
+        pred_probs: Your own out-of-sample class probabilities ``[N, C]`` in place of a classifier.
+        random_state: Seed; the same seed gives the same issues, bit for bit.
+        n_jobs: Processes for the folds; -1 for all cores. It does not change the result.
+        progress: Whether to show progress bars.
+        **params: Parameters of the detector, by name.
+
+    Returns:
+        One row per judged node, worst first with ``.top()``.
+
+    Raises:
+        InputError: The graph, the detector or a parameter does not fit.
+
+    Example:
+        >>> import graphclean as gc
+        >>> issues = gc.find_label_issues(gc.load("digits"), "neighbour_agreement")
+        >>> len(issues)
+        1797
+    """
+    if isinstance(detector, Detector):
+        if params or random_state != 0:
+            raise InputError(
+                "detector",
+                "an object together with parameters",
+                "Set the parameters on the object, or name the detector.",
+            )
+        found = detector
+    else:
+        name = DEFAULT_DETECTOR if detector is None else detector
+        shared = {"random_state": random_state, "n_jobs": n_jobs, "progress": progress}
+        method = Detector.registry.get(name)
+        if method is not None:
+            accepted = inspect.signature(method).parameters
+            params = {k: v for k, v in shared.items() if k in accepted} | params
+        found = Detector.create(name, **params)
+    return found.fit(data, pred_probs=pred_probs).find_label_issues()

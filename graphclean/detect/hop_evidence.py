@@ -1,0 +1,108 @@
+"""What the neighbourhood says about a node's class, hop by hop, without the node's own label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphclean.data import labelled_mask, num_classes
+from graphclean.nn.crossfit import OutOfFold
+from graphclean.sparse import HopOperator, Propagator
+
+_PSEUDO_NEIGHBOURS = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class HopEvidence:
+    """Class distributions about every node, none of which has seen the node's own label.
+
+    Attributes:
+        names: ``p0``, then for every hop k ``pk`` (predictions) and ``lk`` (given labels).
+        distributions: One ``[N, C]`` float64 per name, rows sum to one.
+        degree: Number of neighbours ``[N]``, float64.
+    """
+
+    names: tuple[str, ...]
+    distributions: tuple[Tensor, ...]
+    degree: Tensor
+
+    def log(self, floor: float = 0.01) -> Tensor:
+        """Return ``log(distribution + floor)`` stacked ``[N, C, M]``."""
+        return torch.stack([(d + floor).log() for d in self.distributions], dim=-1)
+
+
+def hop_evidence(
+    graph: Any, source: Tensor | OutOfFold, hops: int, *, exclude_self: bool = True
+) -> HopEvidence:
+    r"""Collect the evidence of GraphCleaner's features as class distributions.
+
+    With row-normalised :math:`P = D^{-1} A`, :math:`M_k = P^k - \mathrm{diag}(P^k)`, fold models
+    :math:`\hat p^{(f)}` and one-hot given labels Y, node i of fold f gets
+
+    .. math::
+        \hat p^{(f)}_i, \quad [M_k \hat p^{(f)}]_i, \quad [M_k Y]_i, \qquad k = 1..K
+
+    each normalised to sum to one. The predictions that are propagated to judge i come from the
+    model of i's own fold: no model in its evidence has seen its label. A neighbourhood of d
+    neighbours weighs d / (d + 1) against the node's own prediction, so thin neighbourhoods say
+    little and isolated nodes fall back to their prediction. From user probabilities ``[N, C]``,
+    whose models are unknown, nothing is propagated but the labels.
+
+    Args:
+        graph: Checked ``Data``.
+        source: Out-of-fold probabilities, or user probabilities ``[N, C]``.
+        hops: K >= 1.
+        exclude_self: False leaves the closed walks in (the ablation that shows the leak).
+    """
+    propagator = Propagator.from_data(graph, norm="row", dtype=torch.float64)
+    operator = HopOperator(propagator, hops, exclude_self=exclude_self)
+    degree = (propagator.matrix != 0).sum(axis=1)
+    degree = torch.as_tensor(degree).double().reshape(-1)
+    trust = (degree / (degree + _PSEUDO_NEIGHBOURS)).unsqueeze(1)
+    judged = labelled_mask(graph)
+    onehot = torch.zeros(len(graph.y), num_classes(graph), dtype=torch.float64)
+    onehot[judged, graph.y[judged]] = 1.0
+
+    own = (source.pred_probs if isinstance(source, OutOfFold) else source).double()
+    names, found = ["p0"], [own]
+    predictions = _fold_consistent(operator, source) if isinstance(source, OutOfFold) else None
+    for hop, labels in enumerate(operator.powers(onehot), start=1):
+        if predictions is not None:
+            names.append(f"p{hop}")
+            found.append(_blend(predictions[hop - 1], own, trust))
+        names.append(f"l{hop}")
+        found.append(_blend(labels, own, trust))
+    return HopEvidence(tuple(names), tuple(found), degree)
+
+
+def label_hops(graph: Any, onehot: Tensor, hops: int) -> list[tuple[Tensor, Tensor]]:
+    """Return for k = 1..K the label shares at hop k ``[N, C]`` and their walk mass ``[N]``."""
+    operator = HopOperator(Propagator.from_data(graph, norm="row", dtype=torch.float64), hops)
+    result = []
+    for labels in operator.powers(onehot):
+        mass = labels.sum(dim=1)
+        mass = torch.where(mass > 1e-9, mass, 0.0)
+        result.append((labels / mass.clamp_min(1e-9).unsqueeze(1), mass))
+    return result
+
+
+def _fold_consistent(operator: HopOperator, source: OutOfFold) -> list[Tensor]:
+    repeats, folds, nodes, classes = source.model_probs.shape
+    total = [torch.zeros(nodes, classes, dtype=torch.float64) for _ in range(operator.hops)]
+    for repeat in range(repeats):
+        columns = source.model_probs[repeat].double().permute(1, 0, 2).reshape(nodes, -1)
+        fold = source.fold[repeat]
+        for hop, walked in enumerate(operator.powers(columns)):
+            by_fold = walked.view(nodes, folds, classes)
+            own = by_fold[torch.arange(nodes), fold.clamp_min(0)]
+            total[hop] += torch.where((fold >= 0).unsqueeze(1), own, by_fold.mean(dim=1))
+    return [t / repeats for t in total]
+
+
+def _blend(walked: Tensor, own: Tensor, trust: Tensor) -> Tensor:
+    mass = walked.sum(dim=1, keepdim=True)
+    share = torch.where(mass > 1e-9, walked / mass.clamp_min(1e-9), own).clamp_min(0.0)
+    return trust * share + (1.0 - trust) * own

@@ -1,0 +1,76 @@
+"""Label issues against the truth: the one place that reads ``y_clean``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphclean.denoise.match import class_codes, match_nodes
+from graphclean.evaluate.metrics import detection_scores, suggestion_accuracy, transition_error
+from graphclean.issues import LabelIssues
+from graphclean.noise import realised_transition
+from graphclean.types import InputError
+
+
+def evaluate_issues(issues: LabelIssues, data: Any) -> dict[str, float]:
+    """Score label issues against ``data.y_clean``, the true labels that `FlipLabels` keeps.
+
+    Every judged node with a known true label counts. A label is wrong where the given label in the
+    issues differs from ``y_clean``; ``data.y`` is not read, so a graph that has been cleaned since
+    will do as well.
+
+    Args:
+        issues: The label issues.
+        data: The graph, with ``y_clean`` ``[N]``, integers, -1 = unknown.
+
+    Returns:
+        What `detection_scores` gives for the mislabel probability and the flags, and
+
+        - ``suggestion_accuracy``: share of true labels among the suggestions for flagged nodes that
+          are really mislabelled;
+        - ``noise_rate``, ``estimated_noise_rate``, ``noise_rate_error`` (estimated - true);
+        - ``transition_error``: mean absolute error of the estimated T against the realised one, in
+          which a class without judged nodes keeps its labels; NaN where none was estimated.
+
+    Raises:
+        InputError: The graph has no ``y_clean``, or the issues are not of this graph.
+    """
+    truth = getattr(data, "y_clean", None)
+    if truth is None:
+        raise InputError(
+            "data", "a graph without y_clean", "Evaluation needs the true labels: see FlipLabels."
+        )
+    truth = torch.as_tensor(truth).detach().cpu()
+    if truth.dim() != 1 or truth.is_floating_point() or truth.is_complex():
+        shown = f"{truth.dtype} of shape {list(truth.shape)}"
+        raise InputError("y_clean", shown, "Pass one integer label a node, -1 = unknown.")
+    node = match_nodes(issues, data, len(truth))
+    clean = truth.long().numpy()[node]
+    known = clean >= 0
+    frame, clean = issues.frame[known], clean[known]
+    given = class_codes(issues, "given_label")[known]
+    suggested = class_codes(issues, "suggested_label")[known]
+    flagged = frame["is_label_issue"].to_numpy()
+    wrong = given != clean
+    rate = float(wrong.mean()) if len(wrong) else float("nan")
+    return {
+        **detection_scores(wrong, frame["mislabel_probability"].to_numpy(), flagged),
+        "suggestion_accuracy": suggestion_accuracy(suggested, clean, wrong & flagged),
+        "noise_rate": rate,
+        "estimated_noise_rate": issues.noise_rate.value,
+        "noise_rate_error": issues.noise_rate.value - rate,
+        "transition_error": _transition_error(issues, clean, given),
+    }
+
+
+def _transition_error(issues: LabelIssues, clean: np.ndarray, given: np.ndarray) -> float:
+    classes = len(issues.class_names)
+    rows = clean < classes
+    if issues.transition is None or not rows.any():
+        return float("nan")
+    realised = realised_transition(
+        torch.from_numpy(clean[rows]), torch.from_numpy(given[rows]), classes
+    )
+    return transition_error(issues.transition, realised)

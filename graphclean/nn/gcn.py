@@ -1,0 +1,73 @@
+"""GCN: graph convolution with the symmetrically normalised adjacency."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch_geometric.nn import GCNConv
+from torch_geometric.nn.models import GCN as PyGGCN
+
+from graphclean.nn.dropout import Dropout
+from graphclean.nn.features import Features, InputLinear
+from graphclean.nn.neural import NeuralClassifier
+from graphclean.nn.params import estimator
+from graphclean.nn.prepared import Prepared
+from graphclean.sparse.propagator import Propagator
+
+
+@estimator
+class GCN(NeuralClassifier):
+    r"""Graph convolutional network (Kipf and Welling, https://arxiv.org/abs/1609.02907).
+
+    .. math::
+        H^{(l+1)} = \sigma\left( \hat D^{-1/2} (A + I) \hat D^{-1/2} H^{(l)} W^{(l)} + b \right)
+
+    PyG's ``GCN`` with the adjacency as one CSR operator. GraphCleaner's published base model is
+    ``GCN(num_layers=3, hidden=256, lr=1e-3, patience=None, monitor="val_accuracy")``.
+
+    Args:
+        hidden: Width of the hidden layers.
+        num_layers: Number of convolutions.
+        norm: Normalisation of the hidden layers: ``"batch_norm"`` or None.
+        dropout: Dropout probability of the hidden layers.
+    """
+
+    name: ClassVar[str] = "gcn"
+
+    hidden: int = 64
+    num_layers: int = 2
+    norm: str | None = None
+    dropout: float = 0.5
+
+    def _adjacency(self, data: Any) -> Propagator:
+        return Propagator.from_data(data, norm="sym", self_loops=True)
+
+    def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
+        network = _GCN(
+            inputs.num_features,
+            self.hidden,
+            self.num_layers,
+            num_classes,
+            dropout=self.dropout,
+            norm=self.norm,
+        )
+        network.dropout = Dropout(self.dropout)
+        return network
+
+
+class _GCN(PyGGCN):  # type: ignore[misc]
+    def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
+        return _GCNConv(in_channels, out_channels, normalize=False, **kwargs)
+
+
+class _GCNConv(GCNConv):  # type: ignore[misc]
+    lin: InputLinear
+
+    def __init__(self, in_channels: int, out_channels: int, **kwargs: Any) -> None:
+        super().__init__(in_channels, out_channels, **kwargs)
+        self.lin = InputLinear.like(self.lin)
+
+    def forward(self, x: Features, adj: Propagator, edge_weight: None = None) -> Tensor:
+        out: Tensor = adj @ self.lin(x) + self.bias
+        return out

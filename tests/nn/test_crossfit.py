@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphclean.nn import GCN, SGC, SIGN, cross_fit, stratified_folds
+from graphclean.nn.shipping import Parcel
+from graphclean.sparse.propagator import Propagator
+from graphclean.types import InputError, spawn_seeds
+
+SMALL = GCN(hidden=8, epochs=8, val_fraction=0.2)
+
+
+class FeatureOnly:
+    """A learner of the bare protocol: no parameters, no ``prepare``, NumPy probabilities."""
+
+    def fit(
+        self, data: Data, y: Tensor | None = None, mask: Any = None, sample_weight: Any = None
+    ) -> FeatureOnly:
+        assert y is not None
+        self.seen = y.clone()
+        self.graph_labels = data.y.clone()
+        rows = (mask & (y >= 0)).numpy()
+        self.model = LogisticRegression().fit(data.x.numpy()[rows], y.numpy()[rows])
+        return self
+
+    def predict_proba(self, data: Data) -> np.ndarray:
+        return self.model.predict_proba(data.x.numpy())
+
+
+def test_every_node_is_judged_by_models_blind_to_its_label(sbm: Data) -> None:
+    sbm.y[::9] = -1
+    out = cross_fit(SMALL, sbm, n_folds=3, n_repeats=2, random_state=5)
+    assert out.pred_probs.shape == (90, 3)
+    assert out.model_probs.shape == (2, 3, 90, 3)
+    assert torch.allclose(out.pred_probs.sum(dim=1), torch.ones(90), atol=1e-5)
+    assert not torch.equal(*out.fold)
+    for node in range(90):
+        rows = []
+        for repeat in range(2):
+            k = int(out.fold[repeat, node])
+            models = out.model_probs[repeat, :, node]
+            rows.append(models.mean(dim=0) if k < 0 else models[k])
+            assert (k < 0) == (int(sbm.y[node]) < 0)
+            assert torch.allclose(out.held_out(repeat)[node], rows[-1])
+        assert torch.allclose(out.pred_probs[node], torch.stack(rows).mean(dim=0), atol=1e-6)
+
+
+def test_model_of_a_fold_equals_a_fit_by_hand(sbm: Data) -> None:
+    out = cross_fit(SMALL, sbm, n_folds=3, random_state=5)
+    seeds = spawn_seeds(spawn_seeds(5, 1)[0], 4)
+    assert torch.equal(
+        out.fold[0], stratified_folds(sbm.y, torch.ones(90, dtype=torch.bool), 3, seeds[0])
+    )
+    model = GCN(hidden=8, epochs=8, val_fraction=0.2, random_state=seeds[2])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        probs = model.fit(sbm, mask=out.fold[0] != 1).predict_proba(sbm)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(out.model_probs[0, 1], probs)
+
+
+@pytest.mark.parametrize("classifier", [SMALL, SGC(epochs=5), SIGN(epochs=5, hidden=8)])
+def test_held_out_labels_change_nothing(sbm: Data, classifier: Any) -> None:
+    folds = stratified_folds(sbm.y, sbm.y >= 0, 3, 0)
+    clean = cross_fit(classifier, sbm, folds=folds)
+    for k in range(3):
+        poisoned = sbm.clone()
+        poisoned.y[folds == k] = (poisoned.y[folds == k] + 1) % 3
+        poisoned.y_clean = 2 - sbm.y
+        dirty = cross_fit(classifier, poisoned, folds=folds)
+        assert torch.equal(dirty.model_probs[0, k], clean.model_probs[0, k])
+        assert not torch.equal(dirty.model_probs[0, (k + 1) % 3], clean.model_probs[0, (k + 1) % 3])
+
+
+def test_any_number_of_processes_gives_the_same_bits(words: Data) -> None:
+    serial = cross_fit(SMALL, words, n_folds=2, n_repeats=2, n_jobs=1)
+    parallel = cross_fit(SMALL, words, n_folds=2, n_repeats=2, n_jobs=2)
+    assert torch.equal(serial.model_probs, parallel.model_probs)
+    assert torch.equal(serial.fold, parallel.fold)
+
+
+def test_threads_of_the_session_do_not_matter(words: Data) -> None:
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(cross_fit(SMALL, words, n_folds=2).model_probs)
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+def test_learner_of_the_bare_protocol_sees_no_held_out_label(sbm: Data) -> None:
+    seen: list[FeatureOnly] = []
+
+    class Spy(FeatureOnly):
+        def fit(self, *args: Any, **kwargs: Any) -> FeatureOnly:
+            seen.append(self)
+            return super().fit(*args, **kwargs)
+
+    sbm.y_clean = sbm.y.clone()
+    out = cross_fit(Spy(), sbm, n_folds=3)
+    assert (out.pred_probs.argmax(dim=1) == sbm.y).float().mean() > 0.8
+    for k, model in enumerate(seen):
+        assert bool((model.seen[out.fold[0] == k] == -1).all())
+        assert torch.equal(model.seen, model.graph_labels)
+        assert torch.equal(model.seen[out.fold[0] != k], sbm.y[out.fold[0] != k])
+
+
+def test_soft_labels_and_mask(sbm: Data, half: Tensor) -> None:
+    soft = torch.eye(3)[sbm.y] * 0.8 + 0.2 / 3
+    hard = cross_fit(SGC(epochs=40), sbm, mask=half, n_folds=3)
+    mixed = cross_fit(SGC(epochs=40), sbm, y=soft, mask=half, n_folds=3)
+    assert torch.equal(hard.fold, mixed.fold)
+    assert torch.equal(hard.fold[0] >= 0, half)
+    assert (mixed.pred_probs.argmax(dim=1) == sbm.y).float().mean() > 0.9
+    assert mixed.pred_probs.max() < hard.pred_probs.max()
+
+
+def test_class_smaller_than_the_folds_keeps_its_column(sbm: Data) -> None:
+    sbm.y[sbm.y == 2] = 1
+    sbm.y[-1] = 2
+    out = cross_fit(SMALL, sbm, n_folds=3)
+    assert out.pred_probs.shape == (90, 3)
+
+
+def test_preparation_runs_once(sbm: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = SIGN.prepare
+
+    def counted(self: SIGN, data: Data) -> Any:
+        calls.append(1)
+        return original(self, data)
+
+    monkeypatch.setattr(SIGN, "prepare", counted)
+    cross_fit(SIGN(epochs=1, hidden=4), sbm, n_folds=3, n_repeats=2)
+    assert len(calls) == 1
+
+
+def test_progress_and_events(sbm: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    events: list[dict[str, Any]] = []
+    cross_fit(SMALL, sbm, n_folds=2, n_repeats=2, progress=True, callbacks=[events.append])
+    assert [(e["repeat"], e["fold"]) for e in events] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert "4/4" in capsys.readouterr().err
+
+
+def test_user_objects_are_untouched(sbm: Data) -> None:
+    kept = sbm.clone()
+    params = SMALL.get_params()
+    cross_fit(SMALL, sbm, n_folds=2)
+    assert sorted(sbm.keys()) == sorted(kept.keys())
+    assert torch.equal(sbm.y, kept.y)
+    assert SMALL.get_params() == params
+    assert not hasattr(SMALL, "module_")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("n_folds", 1),
+        ("n_folds", "5"),
+        ("n_repeats", 0),
+        ("folds", torch.zeros(90, dtype=torch.long)),
+        ("folds", torch.arange(90) % 2 * 2),
+        ("folds", torch.arange(90) % 3 - 1),
+        ("folds", torch.arange(10)),
+        ("random_state", -1),
+    ],
+)
+def test_bad_argument_is_named(sbm: Data, argument: str, value: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        cross_fit(SMALL, sbm, **{argument: value})
+    assert caught.value.argument == argument
+
+
+def test_wrong_shape_from_a_learner_is_reported(sbm: Data) -> None:
+    class Narrow(FeatureOnly):
+        def predict_proba(self, data: Data) -> np.ndarray:
+            return super().predict_proba(data)[:, :2]
+
+    with pytest.raises(InputError, match="one column per class"):
+        cross_fit(Narrow(), sbm, n_folds=2)
+
+
+def test_interrupted_fit_interrupts_the_run(sbm: Data) -> None:
+    class Interrupted(FeatureOnly):
+        stop_reason_ = "interrupt"
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(Interrupted(), sbm, n_folds=2)
+
+
+def test_parcel_returns_equal_private_content(words: Data) -> None:
+    prepared = GCN().prepare(words)
+    graph, copied = Parcel.pack((words, prepared)).unpack()
+    assert torch.equal(graph.x, words.x)
+    assert torch.equal(graph.edge_index, words.edge_index)
+    assert graph.x.data_ptr() != words.x.data_ptr()
+    assert torch.equal(copied.x.csr.to_dense(), prepared.x.csr.to_dense())
+    assert isinstance(copied.adj, Propagator)
+    assert copied.adj.csr is copied.adj.csr_transposed
+    assert torch.equal(copied.adj @ torch.ones(90), prepared.adj @ torch.ones(90))
