@@ -16,7 +16,7 @@ from graphclean.cli.graph_source import GraphSource, graph_options, split_option
 from graphclean.cli.noise import inject, protocol_option
 from graphclean.cli.out_folder import out_path, prepare_folder
 from graphclean.cli.results import FILES, write_cleaned, write_issues
-from graphclean.cli.settings import check_types, set_option
+from graphclean.cli.settings import check_params, set_option
 
 _ELSEWHERE = {
     "classifier": "--classifier",
@@ -124,13 +124,14 @@ def clean(
     """
     say = _silent if quiet else _to_stderr
     gate = {"min_confidence": min_confidence, "min_gain": min_gain}
+    graph.check()
     _check_options(action, gate, noise, protocol)
     params = _detector_params(detector, settings, classifier, folds)
-    if out is not None:
-        prepare_folder(out, FILES, graph.files)
 
     say("Reading the graph")
     data = with_split(graph.read(), split, seed)
+    if out is not None:
+        prepare_folder(out, FILES, graph.files)
     injected = None
     if noise is not None:
         say(f"Injecting mislabels: {noise}")
@@ -157,7 +158,7 @@ def clean(
         written = {"out": None if out is None else str(out), "files": files}
         click.echo(json.dumps({**found.to_dict(top), **written}, indent=2, allow_nan=False))
     elif out is not None:
-        click.echo(f"\nWrote to {out}: {', '.join(files)}")
+        click.echo(f"\nWrote to {out}: {', '.join(files)}\nReport: {out / 'report.html'}")
 
 
 def _to_stderr(line: str) -> None:
@@ -199,9 +200,9 @@ def _detector_params(
     for name in mine:
         if name in _ELSEWHERE:
             raise InputError(f"--set {name}", mine[name], f"Use {_ELSEWHERE[name]}.")
-    check_types(Detector.registry.get(detector, Detector), mine)
+    check_params(Detector.registry.get(detector, Detector), mine)
     if classifier is not None:
-        check_types(NodeClassifier.registry.get(classifier, NodeClassifier), theirs)
+        check_params(NodeClassifier.registry.get(classifier, NodeClassifier), theirs)
         mine["classifier"] = NodeClassifier.create(classifier, **theirs)
     elif theirs:
         name = next(iter(theirs))

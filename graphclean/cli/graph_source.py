@@ -69,10 +69,10 @@ class GraphSource:
         """Return the graph as PyG ``Data``.
 
         Raises:
-            click.UsageError: No graph, more than one, or options that do not go with it.
+            click.UsageError: As `check` does.
             InputError: The graph cannot be read.
         """
-        self._check()
+        self.check()
         from graphclean.data import load, read_graph
 
         if self.name is not None:
@@ -90,7 +90,12 @@ class GraphSource:
             features=list(self.features) or None,
         )
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse no graph, more than one, or options that do not go with it.
+
+        Raises:
+            click.UsageError: What to change.
+        """
         kinds = {"a name": self.name, "--graph": self.graph, "--nodes": self.nodes}
         found = [kind for kind, value in kinds.items() if value is not None]
         if len(found) != 1:

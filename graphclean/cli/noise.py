@@ -10,7 +10,7 @@ import click
 from graphclean.cli.examples import ExampleCommand
 from graphclean.cli.graph_source import GraphSource, graph_options, split_option, with_split
 from graphclean.cli.out_folder import out_path, prepare_folder, write_csv, write_json
-from graphclean.cli.settings import check_types, set_option
+from graphclean.cli.settings import check_params, set_option
 
 FILES = ("noisy.npz", "flips.csv", "noise.json")
 
@@ -65,10 +65,11 @@ def noise(
     from graphclean.data import class_names, node_ids, save_npz
     from graphclean.noise import NoiseModel
 
-    check_types(NoiseModel.registry.get(kind, NoiseModel), settings)
-    prepare_folder(out, FILES, graph.files)
+    graph.check()
+    check_params(NoiseModel.registry.get(kind, NoiseModel), settings)
     data = with_split(graph.read(), split, seed or 0)
     noisy, record = inject(data, kind, rate, protocol, seed, on.split(","), settings)
+    prepare_folder(out, FILES, graph.files)
     save_npz(noisy, out / "noisy.npz")
     write_csv(out / "flips.csv", flips(noisy, node_ids(noisy), class_names(noisy)))
     write_json(out / "noise.json", record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,13 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_TYPES: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    type(None): "none",
+}
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -49,16 +57,19 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def check_types(method: type[Any], settings: Mapping[str, Any]) -> None:
-    """Refuse values that the declared type of their parameter excludes.
+def check_params(method: type[Any], settings: Mapping[str, Any]) -> None:
+    """Refuse values of another type than declared, and parameters left out that have no default.
 
     Names that the method does not have are left to its constructor.
 
     Raises:
-        InputError: A value is of the wrong type.
+        InputError: A value is of the wrong type, or missing.
     """
     from graphclean.types import InputError
 
+    for name, parameter in inspect.signature(method).parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in settings:
+            raise InputError(f"--set {name}", "missing", f"{method.__name__} needs it.")
     # A dataclass inherits parameters from modules that only the class, not __init__, knows.
     described = method if dataclasses.is_dataclass(method) else method.__init__
     hints = typing.get_type_hints(described)
@@ -86,15 +97,12 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         accepted = (int,) if hint is int else (int, float)
         return isinstance(value, accepted) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    return True
+    return hint not in _TYPES or isinstance(value, hint)
 
 
 def _described(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_described(part) for part in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(str(choice) for choice in typing.get_args(hint))
-    return names.get(hint, "another value")
+    return _TYPES[hint]

@@ -50,7 +50,7 @@ class RepairPlan:
 
     So ``drop`` repairs by removing a wrong label and breaks by removing a right one, ``relabel``
     repairs by setting the true label and breaks by overwriting it, and ``soft`` and ``weight``
-    count labels by the weight that they take away. A relabelled node can do neither: wrong before
+    count labels by the weight that they take away. A relabelled node may be neither: wrong before
     and after. Where ``calibrated`` is False p and c are scores, and the expectations are rough.
 
     Attributes:

@@ -129,11 +129,12 @@ class Detector(Registered, BaseEstimator, ABC, family=True):  # type: ignore[mis
         )
 
     def _meta(self, graph: Any) -> dict[str, Any]:
+        params = self.get_params(deep=False)
         packages = ("graphclean", "torch", "torch-geometric", "scikit-learn", "cleanlab")
         return {
             "detector": self.name,
-            "params": {key: _plain(value) for key, value in self.get_params(deep=False).items()},
-            "seed": self.get_params(deep=False).get("random_state"),
+            "params": {k: _plain(v) for k, v in params.items() if k not in ("n_jobs", "progress")},
+            "seed": params.get("random_state"),
             "dataset": getattr(graph, "name", None),
             "calibrated": self.calibrated,
             "notes": list(graph.check_notes),
@@ -142,10 +143,18 @@ class Detector(Registered, BaseEstimator, ABC, family=True):  # type: ignore[mis
 
 
 def checked_probs(pred_probs: Any, graph: Any) -> Tensor | OutOfFold | None:
-    """Return probabilities ``[N, C]`` as float64 rows summing to one, or raise InputError."""
-    if pred_probs is None or isinstance(pred_probs, OutOfFold):
-        return pred_probs
-    probs = torch.as_tensor(pred_probs).detach().cpu().double()
+    """Return probabilities ``[N, C]`` as float64 rows summing to one, or raise InputError.
+
+    An ``OutOfFold`` is checked and returned as it is.
+    """
+    if pred_probs is None:
+        return None
+    given = pred_probs.pred_probs if isinstance(pred_probs, OutOfFold) else pred_probs
+    try:
+        probs = given if isinstance(given, Tensor) else torch.tensor(np.array(given, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InputError("pred_probs", type(given).__name__, "Pass numbers [N, C].") from error
+    probs = probs.detach().cpu().double()
     shape = (int(graph.num_nodes), len(class_names(graph)))
     if tuple(probs.shape) != shape:
         raise InputError(
@@ -161,6 +170,8 @@ def checked_probs(pred_probs: Any, graph: Any) -> Tensor | OutOfFold | None:
             "a labelled node's row is not a probability distribution",
             "Pass softmax probabilities: finite, non-negative, each row summing to one.",
         )
+    if isinstance(pred_probs, OutOfFold):
+        return pred_probs
     return torch.nan_to_num(probs) / torch.nan_to_num(probs).sum(dim=1, keepdim=True).clamp_min(
         1e-12
     )
@@ -189,11 +200,17 @@ def _suggest(y: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it, the same in every run: no memory addresses."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, BaseEstimator):
         changed = {key: _plain(item) for key, item in value.get_params(deep=False).items()}
         return {"class": type(value).__name__, **changed}
-    return repr(value) if not callable(value) else getattr(value, "__name__", "callable")
+    text = repr(value)
+    if callable(value) or " at 0x" in text:
+        return getattr(value, "__name__", type(value).__name__)
+    return text

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from graphclean.data import labelled_mask
 from graphclean.detect.hop_evidence import HopEvidence
 from graphclean.detect.noise_stack import directed_excess, fit_noise_stack, given_posterior
+from graphclean.detect.probability import Z90
 from graphclean.detect.synthetic import (
     draw_wrong_labels,
     estimate_prior,
@@ -66,17 +67,22 @@ def judge_crossfit(
     """
     judged = labelled_mask(graph).numpy()
     y, folds = graph.y.numpy()[judged], fold.numpy()[judged]
-    log_evidence = evidence.log()
-    known = log_evidence[torch.from_numpy(judged)]
+    known = evidence.log(torch.from_numpy(judged))
     stacked, transition = _cross_fitted_stack(known, torch.from_numpy(y), folds)
     transition = directed_excess(transition, stacked.sum(axis=0))
 
     prior_view = given_posterior(stacked, transition, y)
     looks_right = np.clip(prior_view[np.arange(len(y)), y], _LEAST_WEIGHT, 1.0)
     columns = _Columns(known.numpy(), stacked, transition, evidence.degree.numpy()[judged])
+    given = columns.of(y)
     rngs = [np.random.default_rng(s) for s in spawn_seeds(seed, draws + 1)]
     scores = np.stack(
-        [_one_draw(columns, y, folds, looks_right, transition, rng) for rng in rngs[:-1]]
+        [
+            _flip_log_odds(
+                given, columns.of(draw_wrong_labels(y, transition, rng)), folds, looks_right
+            )
+            for rng in rngs[:-1]
+        ]
     )
     odds = np.exp(scores.mean(axis=0))
     prior = estimate_prior(odds)
@@ -137,17 +143,11 @@ def _cross_fitted_stack(
     return stacked, np.mean(transitions, axis=0)
 
 
-def _one_draw(
-    columns: _Columns,
-    y: np.ndarray,
-    folds: np.ndarray,
-    weight: np.ndarray,
-    transition: np.ndarray,
-    rng: np.random.Generator,
+def _flip_log_odds(
+    given: np.ndarray, flipped: np.ndarray, folds: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Return the log-odds of being flipped, each fold judged by a detector of the others."""
-    given, flipped = columns.of(y), columns.of(draw_wrong_labels(y, transition, rng))
-    score = np.empty(len(y))
+    score = np.empty(len(given))
     for k in np.unique(folds):
         held = folds == k
         model = _flip_classifier()
@@ -175,8 +175,7 @@ def _rate_interval(odds: np.ndarray, wrong: np.ndarray, rng: np.random.Generator
     )
     spread = float(np.sqrt(rates.var() + (wrong * (1.0 - wrong)).sum() / size**2))
     value = float(wrong.mean())
-    z = 1.6448536269514722
-    return NoiseRate(value, max(value - z * spread, 0.0), min(value + z * spread, 1.0), 0.90)
+    return NoiseRate(value, max(value - Z90 * spread, 0.0), min(value + Z90 * spread, 1.0), 0.90)
 
 
 def _full(

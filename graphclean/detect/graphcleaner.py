@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import clone
 from torch import Tensor
 
 from graphclean.data import labelled_mask
 from graphclean.detect.base import Verdict
 from graphclean.detect.crossfit_mode import judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
-from graphclean.detect.paper_mode import judge_paper
-from graphclean.detect.probability import OutOfFoldDetector, binomial_rate
+from graphclean.detect.paper_mode import judge_paper, published_classifier
+from graphclean.detect.probability import OutOfFoldDetector, binomial_rate, resolve_classifier
 from graphclean.nn.crossfit import OutOfFold, cross_fit
 from graphclean.nn.folds import stratified_folds
 from graphclean.nn.mlp import MLP
 from graphclean.nn.neural import NeuralClassifier
-from graphclean.nn.params import estimator
+from graphclean.nn.params import check_params, estimator
 from graphclean.types import InputError, spawn_seeds
 
 
@@ -53,7 +53,8 @@ class GraphCleaner(OutOfFoldDetector):
         features_epoch: Paper mode: epoch whose probabilities become features, ``"best"`` on the
             validation rows or ``"last"`` as in the released code.
         feature_view: Crossfit mode: add the out-of-fold predictions of an MLP that ignores the
-            edges as evidence. Needs no ``pred_probs``.
+            edges as evidence. Left out where ``pred_probs`` is a plain ``[N, C]``: then nothing
+            is trained on the features.
         exclude_self: False leaves closed walks in, so that labels vouch for themselves. Only for
             the ablation that shows the leak.
     """
@@ -99,19 +100,23 @@ class GraphCleaner(OutOfFoldDetector):
     ) -> tuple[HopEvidence, Tensor]:
         if isinstance(pred_probs, Tensor):
             folds = stratified_folds(
-                graph.y,
-                labelled_mask(graph),
-                min(self.n_folds, int(labelled_mask(graph).sum())),
-                self.random_state,
+                graph.y, labelled_mask(graph), self._folds_of(graph), self.random_state
             )
             found = hop_evidence(graph, pred_probs, self.hops, exclude_self=self.exclude_self)
             return found, folds
         source = self._out_of_fold(graph) if pred_probs is None else pred_probs
+        if len(set(source.fold[0][labelled_mask(graph)].tolist())) < 2:
+            raise InputError(
+                "pred_probs",
+                "an OutOfFold without folds of the labelled nodes",
+                "Make it with cross_fit on this graph, over the nodes to be judged.",
+            )
         found = hop_evidence(graph, source, self.hops, exclude_self=self.exclude_self)
-        if self.feature_view and pred_probs is None:
+        if self.feature_view:
             view = cross_fit(
-                MLP(val_fraction=0.0, patience=None),
+                MLP(epochs=100, val_fraction=0.0, patience=None, feature_norm="auto"),
                 graph,
+                mask=source.fold[0] >= 0,
                 folds=source.fold,
                 random_state=self.random_state,
                 n_jobs=self.n_jobs,
@@ -129,7 +134,10 @@ class GraphCleaner(OutOfFoldDetector):
             raise InputError(
                 "pred_probs", "given", "Paper mode trains its own model; use mode='crossfit'."
             )
-        if self.classifier is not None and not isinstance(self.classifier, NeuralClassifier):
+        model: Any = published_classifier()
+        if self.classifier is not None:
+            model = resolve_classifier(self.classifier)
+        if not isinstance(model, NeuralClassifier):
             raise InputError(
                 "classifier",
                 repr(self.classifier),
@@ -137,7 +145,7 @@ class GraphCleaner(OutOfFoldDetector):
             )
         found = judge_paper(
             graph,
-            classifier=None if self.classifier is None else clone(self.classifier),
+            classifier=model,
             hops=self.hops,
             draws=self.draws or 1,
             epoch=self.features_epoch,
@@ -162,9 +170,11 @@ class GraphCleaner(OutOfFoldDetector):
             raise InputError("mode", self.mode, "Use 'crossfit' or 'paper'.")
         if self.features_epoch not in ("best", "last"):
             raise InputError("features_epoch", self.features_epoch, "Use 'best' or 'last'.")
-        if self.draws is not None and self.draws < 1:
+        check_params({"hops": self.hops})
+        if self.draws is not None and not (isinstance(self.draws, Integral) and self.draws >= 1):
             raise InputError("draws", self.draws, "Pass an integer >= 1, or None.")
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
+        limit = self.threshold
+        if limit is not None and not (isinstance(limit, Real) and 0.0 <= float(limit) <= 1.0):
             raise InputError("threshold", self.threshold, "Pass a number in [0, 1], or None.")
 
 

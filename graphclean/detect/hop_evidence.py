@@ -29,9 +29,9 @@ class HopEvidence:
     distributions: tuple[Tensor, ...]
     degree: Tensor
 
-    def log(self, floor: float = 0.01) -> Tensor:
-        """Return ``log(distribution + floor)`` stacked ``[N, C, M]``."""
-        return torch.stack([(d + floor).log() for d in self.distributions], dim=-1)
+    def log(self, rows: Tensor, floor: float = 0.01) -> Tensor:
+        """Return ``log(distribution + floor)`` of some rows, stacked ``[n, C, M]``."""
+        return torch.stack([(d[rows] + floor).log() for d in self.distributions], dim=-1)
 
 
 def hop_evidence(

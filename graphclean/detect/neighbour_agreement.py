@@ -15,6 +15,9 @@ from graphclean.nn.crossfit import OutOfFold
 from graphclean.nn.params import estimator
 from graphclean.types import InputError
 
+_TIE = 1e-9
+"""Votes that are closer than this differ by rounding only."""
+
 
 @estimator
 class NeighbourAgreement(Detector):
@@ -26,9 +29,9 @@ class NeighbourAgreement(Detector):
              {[(P^k - \mathrm{diag}\,P^k) Y \mathbf 1]_i}, \qquad P = D^{-1} A
 
     with the one-hot given labels Y of the labelled nodes: the node's own label takes no part.
-    Flags nodes whose label is not the most frequent one around them. A hop without a labelled node
-    is replaced by the class shares of the whole graph, so an isolated node ranks by how common its
-    class is and is never flagged. Assumes homophily.
+    Flags nodes whose label is not the most frequent one around them; ties pass. A hop without a
+    labelled node is replaced by the class shares of all other labelled nodes, so an isolated node
+    ranks by how common its class is and is never flagged. Assumes homophily.
 
     Args:
         hops: K >= 1.
@@ -47,7 +50,8 @@ class NeighbourAgreement(Detector):
         classes = num_classes(graph)
         onehot = torch.zeros(len(graph.y), classes, dtype=torch.float64)
         onehot[judged, graph.y[judged]] = 1.0
-        prior = onehot.sum(0) / onehot.sum()
+        others = onehot.sum(dim=0) - onehot
+        prior = others / others.sum(dim=1, keepdim=True)
         hops = label_hops(graph, onehot, self.hops)
         seen = torch.stack([mass > 0 for _, mass in hops]).any(dim=0)
         votes = torch.stack(
@@ -55,7 +59,7 @@ class NeighbourAgreement(Detector):
         ).mean(dim=0)
         given = graph.y.clamp_min(0)
         quality = votes.gather(1, given.unsqueeze(1)).squeeze(1)
-        issue = (quality < votes.max(dim=1).values) & seen & judged
+        issue = (quality < votes.max(dim=1).values - _TIE) & seen & judged
         return Verdict(
             judged=judged,
             label_quality=quality.numpy().clip(0.0, 1.0),

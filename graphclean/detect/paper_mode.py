@@ -51,7 +51,7 @@ def published_classifier() -> GCN:
 def judge_paper(
     graph: Any,
     *,
-    classifier: NeuralClassifier | None,
+    classifier: NeuralClassifier,
     hops: int,
     draws: int,
     epoch: Epoch,
@@ -62,7 +62,7 @@ def judge_paper(
 
     Args:
         graph: Checked ``Data`` with ``train_mask`` and ``val_mask`` ``[N]``.
-        classifier: Base model that keeps its best and last epoch; None for the published one.
+        classifier: Base model that keeps its best and last epoch.
         hops: K.
         draws: Synthetic draws whose detectors are averaged; the paper draws once.
         epoch: Epoch whose probabilities become features: ``"best"`` on the validation rows, or
@@ -72,14 +72,12 @@ def judge_paper(
     """
     train, val = _masks(graph)
     fit_seed, draw_seed, *mlp_seeds = spawn_seeds(seed, 2 + draws)
-    model = published_classifier() if classifier is None else clone(classifier)
-    model.set_params(random_state=fit_seed)
+    model = clone(classifier).set_params(random_state=fit_seed)
     prepared = model.prepare(graph)
     model.fit(graph, mask=train, val_mask=val, prepared=prepared)
     best = model.predict_proba(graph, prepared=prepared, epoch="best")
     probs = model.predict_proba(graph, prepared=prepared, epoch=epoch)
 
-    labelled = labelled_mask(graph)
     y = graph.y.clamp_min(0)
     held_out = best[val].double()
     joint = confident_joint(
@@ -100,7 +98,7 @@ def judge_paper(
         mislabel_score=torch.stack(scores).mean(0).double().numpy(),
         pred_probs=best.double().numpy(),
         transition=transition,
-        judged=labelled & ~train & ~val,
+        judged=labelled_mask(graph) & ~train & ~val,
     )
 
 
@@ -121,6 +119,9 @@ class MislabelMLP(NeuralClassifier):
 
     def _adjacency(self, data: Any) -> None:
         return None
+
+    def _prepare(self, data: Any) -> Prepared:
+        return Prepared(data.x)
 
     def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
         return _IgnoreEdges(
@@ -186,4 +187,13 @@ def _masks(graph: Any) -> tuple[Tensor, Tensor]:
         if not bool(mask.any()):
             raise InputError(name, "selects no labelled node", fix)
         found.append(mask)
-    return found[0], found[1]
+    train, val = found
+    if int(val.sum()) < 2:
+        raise InputError("val_mask", "selects a single labelled node", f"Select more. {fix}")
+    if not bool((labelled_mask(graph) & ~train & ~val).any()):
+        raise InputError(
+            "train_mask",
+            "leaves no labelled node to judge: val_mask takes the rest",
+            f"Paper mode judges the labelled nodes of neither mask. {fix}",
+        )
+    return train, val

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,13 @@ from graphclean.nn.crossfit import OutOfFold, cross_fit
 from graphclean.nn.params import estimator
 from graphclean.types import InputError, ProbabilisticClassifier, Seed
 
+Z90 = 1.6448536269514722
+"""Normal quantile of a two-sided 90 % interval."""
+
 
 def default_classifier() -> NodeClassifier:
     """Return the base learner that won the comparison in ``docs/results/detection_default.md``."""
-    return APPNP(val_fraction=0.0, patience=None)
+    return APPNP(val_fraction=0.0, patience=None, feature_norm="auto")
 
 
 def resolve_classifier(classifier: Any) -> ProbabilisticClassifier:
@@ -30,7 +34,7 @@ def resolve_classifier(classifier: Any) -> ProbabilisticClassifier:
         return default_classifier()
     if isinstance(classifier, str):
         return NodeClassifier.create(classifier)
-    if isinstance(classifier, ProbabilisticClassifier):
+    if isinstance(classifier, ProbabilisticClassifier) and not isinstance(classifier, type):
         return classifier
     raise InputError(
         "classifier", repr(classifier), "Pass a registered name or a fit/predict_proba object."
@@ -61,12 +65,18 @@ class OutOfFoldDetector(Detector):
         return cross_fit(
             resolve_classifier(self.classifier),
             graph,
-            n_folds=min(self.n_folds, int(labelled_mask(graph).sum())),
+            n_folds=self._folds_of(graph),
             n_repeats=self.n_repeats,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
             progress=self.progress,
         )
+
+    def _folds_of(self, graph: Any) -> int:
+        """Return ``n_folds``, or the number of labelled nodes where these are fewer."""
+        if not isinstance(self.n_folds, Integral) or self.n_folds < 2:
+            raise InputError("n_folds", self.n_folds, "Pass an integer >= 2.")
+        return min(int(self.n_folds), int(labelled_mask(graph).sum()))
 
 
 class ProbabilityDetector(OutOfFoldDetector):
@@ -99,14 +109,14 @@ class ProbabilityDetector(OutOfFoldDetector):
         """Return quality, issue mask, expected number of issues and T for the labelled rows."""
 
 
-def binomial_rate(wrong: float, total: int, level: float = 0.90) -> NoiseRate:
-    """Return the rate ``wrong / total`` with its Wilson interval (Wilson 1927)."""
-    z = 1.6448536269514722 if level == 0.90 else float("nan")
+def binomial_rate(wrong: float, total: int) -> NoiseRate:
+    """Return the rate ``wrong / total`` with its 90 % Wilson interval (Wilson 1927)."""
+    z = Z90
     share = min(max(wrong / total, 0.0), 1.0)
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2))
     low, high = max(centre - half, 0.0), min(centre + half, 1.0)
-    return NoiseRate(share, min(low, share), max(high, share), level)
+    return NoiseRate(share, min(low, share), max(high, share), 0.90)
 
 
 def _spread(values: np.ndarray, judged: Tensor, fill: Any) -> np.ndarray:

@@ -43,7 +43,8 @@ class NodeClassifier(Registered, BaseEstimator, ABC, family=True):  # type: igno
             sample_weight: Weights ``[N]`` >= 0; 0 takes a row out.
             val_mask: Rows ``[N]``, bool, whose given labels stop the training early; they do not
                 train. None: the learner's own choice among the training rows.
-            prepared: Result of ``prepare(data)``, to share it between fits.
+            prepared: Result of ``prepare(data)`` of a classifier with the same parameters (any
+                seed), to share it between fits.
             callbacks: Called with event dictionaries during the fit.
 
         Raises:

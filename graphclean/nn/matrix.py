@@ -70,7 +70,8 @@ class SparseMatrix:
 
     def rows(self, index: Tensor) -> SparseMatrix:
         """Return the rows ``index`` ``[n]`` as a matrix ``[n, F]``."""
-        return SparseMatrix.from_scipy(self.to_scipy()[index.cpu().numpy()])
+        part = SparseMatrix.from_scipy(self.to_scipy()[index.cpu().numpy()])
+        return part.to(self.csr.device)
 
     def to_scipy(self) -> Any:
         """Return the matrix as ``scipy.sparse.csr_array``."""

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from graphclean.nn.classifier import NodeClassifier
-from graphclean.nn.features import InputDropout, features_of
+from graphclean.nn.features import FeatureNorm, InputDropout, features_of
 from graphclean.nn.matrix import SparseMatrix
 from graphclean.nn.params import check_params, estimator, resolve_device
 from graphclean.nn.prepared import Prepared
@@ -46,6 +46,8 @@ class NeuralClassifier(NodeClassifier):
         epochs: Steps of full-batch gradient descent at most.
         lr: Learning rate of Adam.
         weight_decay: L2 penalty on all parameters.
+        feature_norm: Row normalisation of the features: None, ``"row"``, or ``"auto"`` for features
+            that look like a bag of words.
         input_dropout: Dropout probability of the features; of the non-zero ones if x is sparse.
         patience: Epochs without improvement after which the training stops; None for never.
         monitor: What the validation rows judge: ``"val_loss"`` or ``"val_accuracy"``.
@@ -73,6 +75,7 @@ class NeuralClassifier(NodeClassifier):
     epochs: int = 200
     lr: float = 0.01
     weight_decay: float = 5e-4
+    feature_norm: FeatureNorm = None
     input_dropout: float = 0.0
     patience: int | None = 30
     monitor: Monitor = "val_loss"
@@ -84,8 +87,13 @@ class NeuralClassifier(NodeClassifier):
     random_state: Seed = None
 
     def prepare(self, data: Any) -> Prepared:
-        """Return features and adjacency in the form the network reads; reads no label or mask."""
-        return Prepared(features_of(data), self._adjacency(data))
+        """Return features and adjacency in the form the network reads; reads no label or mask.
+
+        Raises:
+            InputError: A parameter is out of range, or the graph has no usable features.
+        """
+        check_params(self.get_params(deep=False))
+        return self._prepare(data)
 
     def fit(
         self,
@@ -162,6 +170,9 @@ class NeuralClassifier(NodeClassifier):
         with torch.no_grad():
             logits = torch.func.functional_call(self.module_, state, (inputs.to(device),))
             return torch.softmax(logits, dim=1).cpu()
+
+    def _prepare(self, data: Any) -> Prepared:
+        return Prepared(features_of(data, self.feature_norm), self._adjacency(data))
 
     @abstractmethod
     def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:

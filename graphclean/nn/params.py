@@ -61,6 +61,7 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "monitor": (lambda v: v in ("val_loss", "val_accuracy"), "Use 'val_loss' or 'val_accuracy'."),
     "select": (lambda v: v in ("best", "last"), "Use 'best' or 'last'."),
     "norm": (lambda v: v in (None, "batch_norm"), "Use 'batch_norm' or None."),
+    "feature_norm": (lambda v: v in (None, "row", "auto"), "Use 'row', 'auto' or None."),
     "loss": (lambda v: v is None or callable(v), "Pass a callable, or None for cross-entropy."),
 }
 

@@ -35,9 +35,8 @@ class SGC(NeuralClassifier):
     lr: float = 0.05
     weight_decay: float = 5e-5
 
-    def prepare(self, data: Any) -> Prepared:
-        """Return features propagated over K hops, or sparse features beside the operator."""
-        x, adj = features_of(data), self._adjacency(data)
+    def _prepare(self, data: Any) -> Prepared:
+        x, adj = features_of(data, self.feature_norm), self._adjacency(data)
         if isinstance(x, SparseMatrix):
             return Prepared(x, adj)
         for _ in range(self.hops):

@@ -55,9 +55,8 @@ class SIGN(NeuralClassifier):
     norm: str | None = None
     dropout: float = 0.5
 
-    def prepare(self, data: Any) -> Prepared:
-        """Return ``[X, S X, ..., S^K X]`` ``[N, (K + 1) F]``."""
-        x, basis = self._reduced(features_of(data))
+    def _prepare(self, data: Any) -> Prepared:
+        x, basis = self._reduced(features_of(data, self.feature_norm))
         adj = self._adjacency(data)
         hops = [x]
         for _ in range(self.hops):

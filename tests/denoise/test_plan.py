@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphclean.denoise import ACTIONS, plan_repair
@@ -35,6 +35,12 @@ def test_relabel_counts_by_hand(issues: LabelIssues) -> None:
     assert plan.expected_repaired == 0.75 + 0.9375
     assert plan.expected_broken == 0.125 + 0.0625
     assert plan.expected_net == 1.5
+
+
+def test_no_gate_is_so_open_that_a_label_replaces_itself(issues: LabelIssues) -> None:
+    plan = plan_repair(issues, min_confidence=0.0, min_gain=-1.0)
+    assert plan.decisions["decision"].to_dict()["n8"] == "keep"
+    assert (plan.changed, plan.kept) == (3, 1)
 
 
 def test_drop_counts_removed_labels(issues: LabelIssues) -> None:
@@ -102,6 +108,7 @@ def beliefs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return wrong, share * wrong, draw(rows) < 0.7
 
 
+@settings(max_examples=40, deadline=None)
 @given(beliefs())
 def test_the_open_gate_takes_every_expected_gain_and_no_loss(
     make_issues: Make, belief: tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphclean.nn import GCN, LINKX, MLP, SGC, SIGN
+from graphclean.nn import APPNP, GAT, GCN, LINKX, MLP, SGC, SIGN
 from graphclean.types import InputError
 
 
@@ -193,6 +193,15 @@ def test_bad_parameter_is_named_in_fit(sbm: Data, params: dict[str, Any]) -> Non
     with pytest.raises(InputError) as caught:
         GCN(**params).fit(sbm)
     assert caught.value.argument == next(iter(params))
+
+
+@pytest.mark.parametrize(
+    "model", [SIGN(hops="2"), SGC(hops=0), APPNP(alpha=0.0), GAT(hidden=6, heads=4), SIGN(svd=0)]
+)
+def test_bad_parameter_is_named_before_the_graph_is_prepared(sbm: Data, model: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        model.fit(sbm)
+    assert caught.value.argument in model.get_params()
 
 
 def test_unknown_epoch_is_refused(sbm: Data) -> None:
