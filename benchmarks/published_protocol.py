@@ -29,6 +29,10 @@ from graphclean.nn.crossfit import cross_fit
 from graphclean.noise import FlipLabels
 
 OFFICIAL_SEED = 1119
+ROTATED_SEEDS = 3
+"""Seeds of the rotated paper mode: five fits of the published GCN per run."""
+LARGE_SEEDS = 3
+"""Seeds on Photo and DBLP."""
 PAPER = {
     "paper, last epoch": {"features_epoch": "last"},
     "paper, best epoch": {"features_epoch": "best"},
@@ -125,6 +129,8 @@ def tasks(seeds, groups):
             for noise in ("uniform", "pair"):
                 for rate in (0.1, 0.05):
                     for group in ("crossfit", "paper, rotated"):
+                        if group == "paper, rotated" and seed >= ROTATED_SEEDS:
+                            continue
                         listed.append(
                             {
                                 "setting": "whole graph",
@@ -137,6 +143,8 @@ def tasks(seeds, groups):
                             }
                         )
         for graph in ("digits", "photo", "dblp"):
+            if graph != "digits" and seed >= LARGE_SEEDS:
+                continue
             for noise in ("uniform", "pair"):
                 listed.append(
                     {

@@ -133,6 +133,7 @@ class Detector(Registered, BaseEstimator, ABC, family=True):  # type: ignore[mis
         packages = ("graphclean", "torch", "torch-geometric", "scikit-learn", "cleanlab")
         return {
             "detector": self.name,
+            "num_nodes": int(graph.num_nodes),
             "params": {k: _plain(v) for k, v in params.items() if k not in ("n_jobs", "progress")},
             "seed": params.get("random_state"),
             "dataset": getattr(graph, "name", None),

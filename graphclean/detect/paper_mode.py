@@ -84,7 +84,7 @@ def judge_paper(
         graph.y[val].numpy(), (held_out / held_out.sum(1, keepdim=True)).numpy()
     )
     transition = transition_from_joint(joint)
-    columns = _Features(graph, probs, hops, exclude_self)
+    columns = AgreementFeatures(graph, probs, hops, exclude_self)
     features = columns.of(y)
     rng = np.random.default_rng(draw_seed)
     scores = []
@@ -139,7 +139,7 @@ class _IgnoreEdges(nn.Module):
         return logits
 
 
-class _Features:
+class AgreementFeatures:
     """The 2K + 1 agreement features of a node under any label; neighbours keep theirs."""
 
     def __init__(self, graph: Any, probs: Tensor, hops: int, exclude_self: bool) -> None:

@@ -85,7 +85,7 @@ class Propagator:
         """Return :math:`S X` for dense ``X`` ``[N]`` or ``[N, F]``; differentiable in ``X``."""
         if x.dim() == 1:
             return (self @ x.unsqueeze(1)).squeeze(1)
-        product: Tensor = _Spmm.apply(x, self.csr, self.csr_transposed)  # type: ignore[no-untyped-call]
+        product: Tensor = CsrProduct.apply(x, self.csr, self.csr_transposed)  # type: ignore[no-untyped-call]
         return product
 
     def to(self, device: torch.device | str) -> Self:
@@ -106,7 +106,7 @@ class Propagator:
         )
 
 
-class _Spmm(torch.autograd.Function):
+class CsrProduct(torch.autograd.Function):
     """CSR times dense whose backward reuses a stored transpose instead of re-transposing."""
 
     @staticmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import Result
+from click.testing import CliRunner, Result
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from graphclean.cli import clean as clean_module
@@ -365,3 +365,10 @@ def test_the_detector_defaults_are_those_of_the_library() -> None:
     defaults = {option.name: option.default for option in main.commands["clean"].params}
     assert defaults["detector"] == DEFAULT_DETECTOR
     assert (defaults["seed"], defaults["jobs"], defaults["action"]) == (0, -1, "drop")
+
+
+def test_a_terminal_without_the_characters_gets_escapes(tables) -> None:
+    runner = CliRunner(charset="latin-1")
+    result = runner.invoke(main, ["clean", *tables.options, *VOTE])
+    assert result.exit_code == 0
+    assert "\\u6570\\u5b66 -> \\u0424" in result.stdout

@@ -203,6 +203,7 @@ def test_interrupted_fit_interrupts_the_run(sbm: Data) -> None:
 
 def test_parcel_returns_equal_private_content(words: Data) -> None:
     prepared = GCN().prepare(words)
+    assert prepared.adj.csr is prepared.adj.csr_transposed
     graph, copied = Parcel.pack((words, prepared)).unpack()
     assert torch.equal(graph.x, words.x)
     assert torch.equal(graph.edge_index, words.edge_index)
