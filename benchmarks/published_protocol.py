@@ -157,6 +157,15 @@ def tasks(seeds, groups):
                         "seed": seed,
                     }
                 )
+    first = ("official", "fresh"), ("published", "whole graph"), ("crossfit", "paper")
+    listed.sort(
+        key=lambda t: (
+            t["graph"] in ("photo", "dblp"),
+            t["group"] == "paper, rotated",
+            first[1].index(t["setting"]),
+            first[0].index(t["map"]),
+        )
+    )
     return [task for task in listed if task["group"] in groups]
 
 

@@ -40,17 +40,18 @@ class MissingDependencyError(ImportError):
 class Registered:
     """A family of methods in which every subclass with its own ``name`` registers itself.
 
-    A family root is declared with ``class Detector(Registered, family=True)``; the registry walked
+    A family root is declared with ``class Detector(Registered, family="detector")``; the registry walked
     by ``graphclean list`` and by the contract tests is ``Detector.registry``.
     """
 
     name: ClassVar[str]
     registry: ClassVar[dict[str, type[Any]]]
+    family: ClassVar[str]
 
-    def __init_subclass__(cls, family: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(cls, family: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if family:
-            cls.registry = {}
+        if family is not None:
+            cls.registry, cls.family = {}, family
             return
         name = cls.__dict__.get("name")
         if name is None:
@@ -65,19 +66,22 @@ class Registered:
     @classmethod
     def create(cls, name: str, **params: Any) -> Self:
         """Build the registered method ``name``; unknown names and parameters raise InputError."""
-        family = cls.__name__.lower()
         if name not in cls.registry:
             known = ", ".join(sorted(cls.registry))
-            raise InputError(family, name, f"Choose one of: {known}.")
+            raise InputError(cls.family, name, f"Choose one of: {known}.")
         method = cls.registry[name]
-        accepted = [p for p in inspect.signature(method.__init__).parameters if p != "self"]
-        unknown = sorted(set(params) - set(accepted))
-        if unknown:
-            raise InputError(
-                f"{family} {name!r}",
-                f"unknown parameter {unknown[0]!r}",
-                f"It accepts: {', '.join(accepted) or 'no parameters'}.",
-            )
+        signature = inspect.signature(method).parameters
+        needed = {key for key, p in signature.items() if p.default is inspect.Parameter.empty}
+        for problem, names in (
+            ("unknown", sorted(set(params) - set(signature))),
+            ("missing", sorted(needed - set(params))),
+        ):
+            if names:
+                raise InputError(
+                    f"{cls.family} {name!r}",
+                    f"{problem} parameter {names[0]!r}",
+                    f"It takes: {', '.join(signature) or 'no parameters'}.",
+                )
         built: Self = method(**params)
         return built
 

@@ -223,9 +223,8 @@ def _inject(data: Any, noise: str, protocol: str | None, seed: int) -> tuple[Any
 
 
 def _with_record(issues: Any, command: str, injected: dict[str, Any] | None) -> Any:
-    """Add the command and the noise to ``meta``; drop what does not change the result."""
+    """Add the command and the noise to ``meta``."""
     meta = issues.meta
-    meta["params"] = {k: v for k, v in meta["params"].items() if k not in ("n_jobs", "progress")}
     meta["command"] = command
     if injected is not None:
         keys: Sequence[str] = ("kind", "rate", "protocol", "seed", "flipped", "realised_rate")

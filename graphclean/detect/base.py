@@ -48,7 +48,7 @@ class Verdict:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-class Detector(Registered, BaseEstimator, ABC, family=True):  # type: ignore[misc]
+class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: ignore[misc]
     """Judges the given labels of a graph; a subclass with a ``name`` registers itself.
 
     Attributes:

@@ -154,6 +154,7 @@ class AgreementFeatures:
         ]
 
     def of(self, labels: Tensor) -> Tensor:
+        """Return the features ``[N, 2K + 1]`` of the nodes if these were their labels."""
         column = labels.unsqueeze(1)
         return torch.cat([d.gather(1, column) for d in self.distributions], dim=1)
 

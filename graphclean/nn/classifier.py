@@ -13,7 +13,7 @@ from graphclean.nn.train import Callback
 from graphclean.types import Registered
 
 
-class NodeClassifier(Registered, BaseEstimator, ABC, family=True):  # type: ignore[misc]
+class NodeClassifier(Registered, BaseEstimator, ABC, family="classifier"):  # type: ignore[misc]
     """Learns the classes of the nodes of one graph; the base of every learner in graphclean.
 
     A subclass with a ``name`` registers itself. Parameters are read and set the scikit-learn way

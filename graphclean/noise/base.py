@@ -46,7 +46,7 @@ class NoiseSample:
     on: tuple[str, ...]
 
 
-class NoiseModel(Registered, ABC, family=True):
+class NoiseModel(Registered, ABC, family="noise"):
     """A synthetic mislabelling process with an exact number of flips.
 
     Expected counts are rounded to integers (halves upwards) before any node is drawn, and a flipped

@@ -111,11 +111,13 @@ class CsrProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
+        """Return ``matrix @ x``."""
         ctx.transposed = transposed
         return matrix @ x.contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return ``matrix^T @ grad``."""
         return ctx.transposed @ grad.contiguous(), None, None
 
 
