@@ -40,8 +40,8 @@ class MissingDependencyError(ImportError):
 class Registered:
     """A family of methods in which every subclass with its own ``name`` registers itself.
 
-    A family root is declared with ``class Detector(Registered, family="detector")``; the registry walked
-    by ``graphclean list`` and by the contract tests is ``Detector.registry``.
+    A family root is declared with ``class Detector(Registered, family="detector")``; its
+    ``registry`` is what ``graphclean list`` and the contract tests walk.
     """
 
     name: ClassVar[str]
