@@ -1,0 +1,126 @@
+"""GraphCleaner over the whole graph: calibration, noise rate, and what self-exclusion is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score
+from torch_geometric.data import Data
+
+from graphclean.detect import Detector, GraphCleaner
+from graphclean.nn import GCN
+
+Make = Callable[..., Any]
+Build = Callable[..., Detector]
+
+
+@pytest.fixture(scope="module")
+def runs(build: Build, planted: Make) -> list[tuple[Data, Detector]]:
+    """Five graphs with a tenth of the labels flipped, judged in the default mode."""
+    found = []
+    for seed in range(5):
+        data = planted(300, noise=0.1, seed=seed)
+        found.append((data, build("graphcleaner", draws=3).fit(data)))
+    return found
+
+
+def test_probabilities_add_up_to_the_wrong_labels(runs: Any) -> None:
+    """Over all graphs: expected against real wrong labels, overall and where flagged or not."""
+    wrong = np.concatenate([data.noise_mask.numpy() for data, _ in runs])
+    quality = np.concatenate([detector.label_quality_ for _, detector in runs])
+    flagged = np.concatenate([detector.is_label_issue_ for _, detector in runs])
+    probability = 1.0 - quality
+    assert probability.mean() == pytest.approx(wrong.mean(), abs=0.02)
+    assert probability[flagged].mean() == pytest.approx(wrong[flagged].mean(), abs=0.1)
+    assert probability[~flagged].mean() == pytest.approx(wrong[~flagged].mean(), abs=0.02)
+    np.testing.assert_array_equal(flagged, probability > 0.5)
+    assert f1_score(wrong, flagged) > 0.8
+
+
+def test_interval_covers_the_realised_noise_rate(runs: Any) -> None:
+    covered = [
+        detector.noise_rate_.low <= data.noise_mask.double().mean() <= detector.noise_rate_.high
+        for data, detector in runs
+    ]
+    assert sum(covered) >= 4
+    for _, detector in runs:
+        rate = detector.noise_rate_
+        assert rate.value == pytest.approx((1 - detector.label_quality_).mean())
+        assert 0.01 < rate.high - rate.low < 0.12
+        assert rate.level == 0.9
+
+
+def test_one_way_noise_is_seen_in_the_transition(runs: Any) -> None:
+    mean = np.mean([detector.transition_ for _, detector in runs], axis=0)
+    for label in range(3):
+        following, other = mean[label, (label + 1) % 3], mean[label, (label + 2) % 3]
+        assert following > 3 * other
+    np.testing.assert_allclose(np.diag(mean), 0.9, atol=0.05)
+
+
+def test_clean_graph_is_left_alone(build: Build, planted: Make) -> None:
+    data = planted(300, noise=0.0, degree=12.0)
+    detector = build("graphcleaner").fit(data)
+    assert detector.noise_rate_.value < 0.02
+    assert detector.is_label_issue_.sum() <= 3
+
+
+def test_more_noise_raises_the_estimate(build: Build, planted: Make) -> None:
+    rates = [
+        build("graphcleaner").fit(planted(300, noise=noise, seed=9)).noise_rate_.value
+        for noise in (0.02, 0.1, 0.25)
+    ]
+    assert rates[0] + 0.03 < rates[1] < rates[2] - 0.06
+
+
+def test_feature_view_adds_its_evidence(planted: Make) -> None:
+    """On a graph whose edges say nothing, only the view that ignores them can tell the flips."""
+    data = planted(240, noise=0.1, homophily=1 / 3, seed=4)
+    data.x = data.x + 1.5 * np.eye(6, dtype=np.float32)[data.y_clean.numpy()]
+    precision = []
+    for feature_view in (False, True):
+        detector = GraphCleaner(
+            classifier=GCN(epochs=40), n_folds=3, draws=2, feature_view=feature_view
+        ).fit(data)
+        assert ("agreement_x0" in detector.find_label_issues().frame) == feature_view
+        precision.append(average_precision_score(data.noise_mask, 1 - detector.label_quality_))
+    assert precision[1] > precision[0] + 0.1
+
+
+@pytest.mark.parametrize("key", ["graphcleaner", "graphcleaner-paper"])
+def test_closed_walks_destroy_the_detector(key: str, build: Build, planted: Make) -> None:
+    data = planted(300, noise=0.1, seed=2, degree=10.0)
+    scores = []
+    for exclude_self in (True, False):
+        classifier = {"classifier": GCN(hidden=16, epochs=60)} if key.endswith("paper") else {}
+        detector = build(key, exclude_self=exclude_self, **classifier).fit(data)
+        rows = np.isfinite(detector.label_quality_)
+        scores.append(f1_score(data.noise_mask.numpy()[rows], detector.is_label_issue_[rows]))
+    assert scores[0] > 0.6
+    assert scores[1] < 0.5 * scores[0]
+
+
+def test_more_draws_only_smooth(build: Build, planted: Make) -> None:
+    data = planted(150, seed=1)
+    few, many = (
+        [
+            build("graphcleaner", draws=draws, random_state=seed).fit(
+                data, pred_probs=None
+            ).noise_rate_.value
+            for seed in range(3)
+        ]
+        for draws in (1, 8)
+    )
+    assert np.mean(few) == pytest.approx(np.mean(many), abs=0.05)
+
+
+def test_threshold_moves_the_flags_only(build: Build, planted: Make) -> None:
+    data = planted(150, seed=1)
+    plain = build("graphcleaner").fit(data)
+    strict = build("graphcleaner", threshold=0.9).fit(data)
+    np.testing.assert_array_equal(plain.label_quality_, strict.label_quality_)
+    np.testing.assert_array_equal(strict.is_label_issue_, 1 - plain.label_quality_ > 0.9)
+    assert 0 < strict.is_label_issue_.sum() < plain.is_label_issue_.sum()
