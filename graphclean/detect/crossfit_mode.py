@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,11 @@ from graphclean.issues import NoiseRate
 from graphclean.types import spawn_seeds
 
 _BOOTSTRAPS = 40
+_DIRECTED_SHARE = 0.5
+"""Weight of T's directed excess against T as fitted: one-way noise against mutual noise."""
+_MODEL_ERROR = 0.1
+"""Standard error of the rate, relative to it, that stays when all nodes are known: how far the
+stack's estimates lay from the truth on average (docs/results/detection_default.md)."""
 _LEAST_WEIGHT = 0.02
 
 
@@ -69,7 +75,8 @@ def judge_crossfit(
     y, folds = graph.y.numpy()[judged], fold.numpy()[judged]
     known = evidence.log(torch.from_numpy(judged))
     stacked, transition = _cross_fitted_stack(known, torch.from_numpy(y), folds)
-    transition = directed_excess(transition, stacked.sum(axis=0))
+    directed = directed_excess(transition, stacked.sum(axis=0))
+    transition = (1.0 - _DIRECTED_SHARE) * transition + _DIRECTED_SHARE * directed
 
     prior_view = given_posterior(stacked, transition, y)
     looks_right = np.clip(prior_view[np.arange(len(y)), y], _LEAST_WEIGHT, 1.0)
@@ -164,7 +171,7 @@ def _flip_classifier() -> Pipeline:
 
 
 def _rate_interval(odds: np.ndarray, wrong: np.ndarray, rng: np.random.Generator) -> NoiseRate:
-    """Spread over draws and bootstrap samples, plus the binomial spread of the labels at hand."""
+    """Spread over draws and bootstrap samples, binomial spread of the labels, and model error."""
     size = len(wrong)
     rates = np.array(
         [
@@ -173,8 +180,9 @@ def _rate_interval(odds: np.ndarray, wrong: np.ndarray, rng: np.random.Generator
             for _ in range(_BOOTSTRAPS // len(odds) + 1)
         ]
     )
-    spread = float(np.sqrt(rates.var() + (wrong * (1.0 - wrong)).sum() / size**2))
     value = float(wrong.mean())
+    binomial = float((wrong * (1.0 - wrong)).sum()) / size**2
+    spread = math.sqrt(float(rates.var()) + binomial + (_MODEL_ERROR * value) ** 2)
     return NoiseRate(value, max(value - Z90 * spread, 0.0), min(value + Z90 * spread, 1.0), 0.90)
 
 

@@ -12,7 +12,7 @@ from graphclean.detect.base import Detector, Verdict
 from graphclean.detect.hop_evidence import label_hops
 from graphclean.detect.probability import binomial_rate
 from graphclean.nn.crossfit import OutOfFold
-from graphclean.nn.params import estimator
+from graphclean.nn.params import check_params, estimator
 from graphclean.types import InputError
 
 _TIE = 1e-9
@@ -42,6 +42,7 @@ class NeighbourAgreement(Detector):
     hops: int = 2
 
     def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
+        check_params({"hops": self.hops})
         if pred_probs is not None:
             raise InputError(
                 "pred_probs", "given", "neighbour_agreement reads labels only: leave it out."

@@ -43,13 +43,15 @@ def estimate_prior(odds: np.ndarray, steps: int = 200) -> float:
     al., "Adjusting the outputs of a classifier to new a priori probabilities", Neural
     Computation 14 (2002).
 
+    The estimate stays at or above half a positive, so that the odds keep ranking the rows.
+
     Args:
         odds: ``[n]``, positive.
         steps: EM steps.
     """
-    prior = 0.1
+    prior, least = 0.1, 0.5 / len(odds)
     for _ in range(steps):
-        prior = float(np.mean(shift_prior(odds, prior)))
+        prior = max(float(np.mean(shift_prior(odds, prior))), least)
     return prior
 
 

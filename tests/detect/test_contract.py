@@ -172,9 +172,7 @@ def test_number_of_jobs_does_not_matter(planted: Make) -> None:
     assert serial.meta == parallel.meta
 
 
-def test_user_objects_are_untouched(
-    key: str, build: Build, odd: Data, some_probs: Make
-) -> None:
+def test_user_objects_are_untouched(key: str, build: Build, odd: Data, some_probs: Make) -> None:
     kept, detector = copy.deepcopy(odd), build(key)
     params = {name: repr(value) for name, value in detector.get_params().items()}
     probs = None if key in REFUSES_PROBS else some_probs(odd, 5)
@@ -322,9 +320,7 @@ def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
     data = planted(120, seed=7)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(1))
     ready = cross_fit(SGC(epochs=30), data, n_folds=3, random_state=0)
-    moved = OutOfFold(
-        ready.pred_probs[order], ready.fold[:, order], ready.model_probs[:, :, order]
-    )
+    moved = OutOfFold(ready.pred_probs[order], ready.fold[:, order], ready.model_probs[:, :, order])
     detector = build("graphcleaner", draws=20)
     frame = detector.fit(data, pred_probs=ready).find_label_issues().frame
     again = detector.fit(reordered(data, order), moved).find_label_issues().frame.sort_index()

@@ -212,9 +212,7 @@ def test_paper_mode_reads_judged_labels_as_neighbours_only(planted: Make) -> Non
     assert not np.array_equal(before.mislabel_score, after.mislabel_score)
 
     probs = torch.from_numpy(before.pred_probs).float()
-    features = [
-        AgreementFeatures(check(d), probs, HOPS, True).of(data.y) for d in (data, poisoned)
-    ]
+    features = [AgreementFeatures(check(d), probs, HOPS, True).of(data.y) for d in (data, poisoned)]
     moved = (features[1] - features[0]).abs()
     assert (moved[:, : HOPS + 1] == 0).all()
     reach = Propagator(data.edge_index, 90, norm="none").matrix.toarray()

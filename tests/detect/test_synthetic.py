@@ -15,7 +15,9 @@ from graphclean.detect.synthetic import (
     shift_prior,
 )
 
-TRANSITION = np.array([[0.8, 0.15, 0.05, 0.0], [0.2, 0.8, 0.0, 0.0], [0, 0, 1, 0], [0.3, 0.3, 0.3, 0.1]])
+TRANSITION = np.array(
+    [[0.8, 0.15, 0.05, 0.0], [0.2, 0.8, 0.0, 0.0], [0, 0, 1, 0], [0.3, 0.3, 0.3, 0.1]]
+)
 
 
 class Grid:
@@ -97,4 +99,10 @@ def test_planted_prevalence_is_recovered(prevalence: float) -> None:
 def test_uninformative_odds_teach_nothing() -> None:
     assert estimate_prior(np.ones(50)) == pytest.approx(0.1)
     assert estimate_prior(np.full(50, 1e3)) > 0.99
-    assert estimate_prior(np.full(50, 1e-3)) < 1e-3
+
+
+def test_prior_keeps_half_a_positive_so_that_odds_still_rank() -> None:
+    odds = np.geomspace(1e-6, 1e-3, 50)
+    prior = estimate_prior(odds)
+    assert prior == pytest.approx(0.5 / 50)
+    assert (np.diff(shift_prior(odds, prior)) > 0).all()
