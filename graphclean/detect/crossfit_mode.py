@@ -85,7 +85,7 @@ def judge_crossfit(
     rngs = [np.random.default_rng(s) for s in spawn_seeds(seed, draws + 1)]
     scores = np.stack(
         [
-            _flip_log_odds(
+            flip_log_odds(
                 given, columns.of(draw_wrong_labels(y, transition, rng)), folds, looks_right
             )
             for rng in rngs[:-1]
@@ -150,7 +150,7 @@ def _cross_fitted_stack(
     return stacked, np.mean(transitions, axis=0)
 
 
-def _flip_log_odds(
+def flip_log_odds(
     given: np.ndarray, flipped: np.ndarray, folds: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Return the log-odds of being flipped, each fold judged by a detector of the others."""

@@ -89,7 +89,7 @@ def judge_paper(
     rng = np.random.default_rng(draw_seed)
     scores = []
     for mlp_seed in mlp_seeds:
-        flipped, changed = _flip_half(y, val, transition, rng)
+        flipped, changed = flip_half(y, val, transition, rng)
         judged_as = torch.where(changed, flipped, y)
         detector = MislabelMLP(random_state=mlp_seed)
         detector.fit(Data(x=columns.of(judged_as), num_nodes=len(y)), changed.long(), val)
@@ -159,7 +159,7 @@ class AgreementFeatures:
         return torch.cat([d.gather(1, column) for d in self.distributions], dim=1)
 
 
-def _flip_half(
+def flip_half(
     y: Tensor, val: Tensor, transition: np.ndarray, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Flip half of the validation labels by T's off-diagonal; classes without one stay."""

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from graphclean.data import check
 from graphclean.detect import Detector, NeighbourAgreement, SelfConfidence
-from graphclean.detect.crossfit_mode import judge_crossfit
+from graphclean.detect.crossfit_mode import flip_log_odds, judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
 from graphclean.detect.paper_mode import AgreementFeatures, judge_paper
 from graphclean.nn import GCN, SGC, OutOfFold, cross_fit, stratified_folds
@@ -171,6 +171,40 @@ def test_votes_of_two_classes_stay_complementary(hops: int, planted: Make) -> No
             data.y[node] = label
             quality.append(NeighbourAgreement(hops=hops).fit(data).label_quality_[node])
         assert sum(quality) == pytest.approx(1.0, abs=ROUNDING)
+
+
+def test_labels_of_a_fold_do_not_shape_its_own_stack(planted: Make) -> None:
+    """The evidence held fixed, a fold is read through weights fitted on the other folds."""
+    data, folds = planted(90, seed=3), torch.arange(90) % 3
+    rng = np.random.default_rng(0)
+    pieces = tuple(torch.from_numpy(rng.dirichlet(np.ones(3), 90)) for _ in range(2))
+    evidence = HopEvidence(("p0", "l1"), pieces, torch.ones(90).double())
+    poisoned = data.clone()
+    poisoned.y[folds == 1] = (data.y[folds == 1] + 1) % 3
+    before, after = (judge_crossfit(d, evidence, folds, 1, 0).stack_probs for d in (data, poisoned))
+    np.testing.assert_array_equal(before[folds == 1], after[folds == 1])
+    for other in (0, 2):
+        assert np.abs(before[folds == other] - after[folds == other]).max() > 1e-3
+
+
+def test_flip_classifier_is_fitted_on_the_other_folds() -> None:
+    rng = np.random.default_rng(0)
+    folds, weight = np.arange(60) % 3, rng.uniform(0.1, 1.0, 60)
+    given, flipped = rng.normal(size=(60, 4)), rng.normal(1.0, size=(60, 4))
+    before = flip_log_odds(given, flipped, folds, weight)
+    held = folds == 1
+    poisoned = flipped.copy()
+    poisoned[held] = -50.0
+    heavy = np.where(held, 1e6, weight)
+    after = flip_log_odds(given, poisoned, folds, heavy)
+    np.testing.assert_array_equal(before[held], after[held])
+    assert np.abs(before[~held] - after[~held]).min() > 1e-3
+    # The rows of a fold are judged one by one: another row of the fold does not move this one.
+    neighbour = given.copy()
+    neighbour[1] = 9.0
+    again = flip_log_odds(neighbour, flipped, folds, weight)
+    np.testing.assert_allclose(again[held][1:], before[held][1:])
+    assert again[1] != before[1]
 
 
 @pytest.mark.parametrize(("exclude_self", "low", "high"), [(True, -0.15, 0.02), (False, 0.2, 1)])
