@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from graphclean.data import labelled_mask
@@ -14,7 +15,7 @@ from graphclean.detect.crossfit_mode import judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
 from graphclean.detect.paper_mode import judge_paper, published_classifier
 from graphclean.detect.probability import OutOfFoldDetector, binomial_rate, resolve_classifier
-from graphclean.nn.crossfit import OutOfFold, cross_fit
+from graphclean.nn.crossfit import OutOfFold, cross_fit, one_thread
 from graphclean.nn.folds import stratified_folds
 from graphclean.nn.mlp import MLP
 from graphclean.nn.neural import NeuralClassifier
@@ -79,9 +80,10 @@ class GraphCleaner(OutOfFoldDetector):
         if self.mode == "paper":
             return self._judge_paper(graph, pred_probs)
         evidence, fold = self._evidence(graph, pred_probs)
-        found = judge_crossfit(
-            graph, evidence, fold, self.draws or 5, spawn_seeds(self.random_state, 2)[1]
-        )
+        seed = spawn_seeds(self.random_state, 2)[1]
+        # Thousands of small steps: more threads cost more than they bring, and round differently.
+        with one_thread(), threadpool_limits(1):
+            found = judge_crossfit(graph, evidence, fold, self.draws or 5, seed)
         wrong = found.mislabel_probability
         return Verdict(
             judged=labelled_mask(graph),

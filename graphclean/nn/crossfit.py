@@ -178,7 +178,7 @@ def _fit_fold(
     view = copy.copy(data)
     view.y = y if y.dim() == 1 else y.argmax(dim=1).masked_fill(~mask, -1)
     options = {} if prepared is None else {"prepared": prepared}
-    with _one_thread():
+    with one_thread():
         model.fit(view, y=y, mask=mask, **options)
         if getattr(model, "stop_reason_", None) == "interrupt":
             raise KeyboardInterrupt
@@ -206,7 +206,7 @@ def _checked(predicted: Any, shape: torch.Size) -> Tensor:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread; the lock keeps a threading backend from mixing up the setting."""
     with _LOCK:
         threads = torch.get_num_threads()

@@ -327,7 +327,7 @@ def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
     evidence = [name for name in frame.columns if name.startswith("agreement_")]
     assert len(evidence) == 7
     pd.testing.assert_frame_equal(again[evidence], frame[evidence], rtol=1e-9)
-    assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.05
+    assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.08
     assert frame["label_quality"].std() > 0.2
 
 

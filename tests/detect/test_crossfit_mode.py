@@ -20,10 +20,10 @@ Build = Callable[..., Detector]
 
 @pytest.fixture(scope="module")
 def runs(build: Build, planted: Make) -> list[tuple[Data, Detector]]:
-    """Five graphs with a tenth of the labels flipped, judged in the default mode."""
+    """Five hard graphs, a tenth of the labels flipped, judged in the default mode."""
     found = []
     for seed in range(5):
-        data = planted(300, noise=0.1, seed=seed)
+        data = planted(300, noise=0.1, seed=seed, degree=4.0, homophily=0.7)
         found.append((data, build("graphcleaner", draws=3).fit(data)))
     return found
 
@@ -35,10 +35,10 @@ def test_probabilities_add_up_to_the_wrong_labels(runs: Any) -> None:
     flagged = np.concatenate([detector.is_label_issue_ for _, detector in runs])
     probability = 1.0 - quality
     assert probability.mean() == pytest.approx(wrong.mean(), abs=0.02)
-    assert probability[flagged].mean() == pytest.approx(wrong[flagged].mean(), abs=0.1)
+    assert probability[flagged].mean() == pytest.approx(wrong[flagged].mean(), abs=0.15)
     assert probability[~flagged].mean() == pytest.approx(wrong[~flagged].mean(), abs=0.02)
     np.testing.assert_array_equal(flagged, probability > 0.5)
-    assert f1_score(wrong, flagged) > 0.8
+    assert f1_score(wrong, flagged) > 0.6
 
 
 def test_interval_covers_the_realised_noise_rate(runs: Any) -> None:
@@ -50,8 +50,23 @@ def test_interval_covers_the_realised_noise_rate(runs: Any) -> None:
     for _, detector in runs:
         rate = detector.noise_rate_
         assert rate.value == pytest.approx((1 - detector.label_quality_).mean())
-        assert 0.01 < rate.high - rate.low < 0.12
+        assert 0.02 < rate.high - rate.low < 0.15
         assert rate.level == 0.9
+
+
+def test_what_is_not_flagged_keeps_its_label(runs: Any) -> None:
+    for data, detector in runs:
+        frame = detector.find_label_issues().frame
+        flagged = frame["is_label_issue"]
+        kept, moved = frame[~flagged], frame[flagged]
+        assert (kept["suggested_label"] == kept["given_label"]).all()
+        np.testing.assert_allclose(kept["suggestion_confidence"], kept["label_quality"])
+        assert (moved["suggestion_confidence"] <= moved["mislabel_probability"] + 1e-12).all()
+        assert (moved["suggestion_confidence"] >= moved["mislabel_probability"] / 2).all()
+        right = (
+            moved["suggested_label"].astype(int).to_numpy() == data.y_clean.numpy()[moved["node"]]
+        )
+        assert right.mean() > 0.5
 
 
 def test_transition_tells_one_way_noise_from_uniform(build: Build, planted: Make) -> None:

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphclean.data import check
-from graphclean.detect import Detector, NeighbourAgreement, SelfConfidence
+from graphclean.detect import Detector, NeighbourAgreement, SelfConfidence, Verdict
 from graphclean.detect.crossfit_mode import flip_log_odds, judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
 from graphclean.detect.paper_mode import AgreementFeatures, judge_paper
+from graphclean.issues import NoiseRate
 from graphclean.nn import GCN, SGC, OutOfFold, cross_fit, stratified_folds
 from graphclean.sparse import HopOperator, Propagator
 
@@ -81,6 +82,25 @@ def test_clean_labels_and_masks_of_flips_move_no_score(
     pd.testing.assert_frame_equal(frames[0], frames[2], check_exact=True)
     wrong = build(key).fit(relabelled(data, 8)).find_label_issues().frame
     assert not wrong["label_quality"].equals(frames[0]["label_quality"])
+
+
+def test_the_truth_does_not_get_past_the_door(planted: Make) -> None:
+    class Spy(Detector):
+        def _judge(self, graph: Any, pred_probs: Any) -> Verdict:
+            self.seen = set(graph.keys())
+            n, uniform = len(graph.y), np.full((len(graph.y), 3), 1 / 3)
+            nothing = np.zeros(n, dtype=bool)
+            rate = NoiseRate(0.0, 0.0, 0.1)
+            return Verdict(graph.y >= 0, np.ones(n), nothing, uniform, uniform, rate)
+
+    Spy.name = "spy"  # set late: a class with a name would register itself
+    data = planted(30)
+    data.noise_rate = data.noise_transition = data.noise_eligible = "truth"
+    spy = Spy().fit(data)
+    known = {"y_clean", "noise_mask", "noise_rate", "noise_transition", "noise_eligible"}
+    assert known < set(data.keys())
+    assert not known & spy.seen
+    assert {"x", "y", "edge_index"} <= spy.seen
 
 
 def test_splits_are_read_by_paper_mode_only(key: str, build: Build, planted: Make) -> None:
