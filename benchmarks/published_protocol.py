@@ -29,8 +29,8 @@ from graphclean.nn.crossfit import cross_fit
 from graphclean.noise import FlipLabels
 
 OFFICIAL_SEED = 1119
-ROTATED_SEEDS = 3
-"""Seeds of the rotated paper mode: five fits of the published GCN per run."""
+ROTATED_SEEDS = 1
+"""Seeds of the rotated paper mode, at 10 %: five fits of the published GCN per run."""
 LARGE_SEEDS = 3
 """Seeds on Photo and DBLP."""
 PAPER = {
@@ -129,7 +129,7 @@ def tasks(seeds, groups):
             for noise in ("uniform", "pair"):
                 for rate in (0.1, 0.05):
                     for group in ("crossfit", "paper, rotated"):
-                        if group == "paper, rotated" and seed >= ROTATED_SEEDS:
+                        if group == "paper, rotated" and (seed >= ROTATED_SEEDS or rate != 0.1):
                             continue
                         listed.append(
                             {

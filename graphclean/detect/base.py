@@ -79,6 +79,7 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         for key in ("y_clean", "noise_mask", "noise_transition", "noise_eligible", "noise_rate"):
             if key in graph:
                 del graph[key]
+        index = _index(graph)
         verdict = self._judge(graph, checked_probs(pred_probs, graph))
         judged = verdict.judged.numpy()
         self.label_quality_ = np.where(judged, verdict.label_quality, np.nan)
@@ -87,7 +88,7 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         self.suggested_label_ = np.where(judged, suggested, -1)
         self.noise_rate_ = verdict.noise_rate
         self.transition_ = verdict.transition
-        self._issues = self._collect(graph, verdict, suggested, confidence)
+        self._issues = self._collect(graph, index, verdict, suggested, confidence)
         return self
 
     def find_label_issues(self) -> LabelIssues:
@@ -100,11 +101,15 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         """Judge the labelled nodes of a checked graph."""
 
     def _collect(
-        self, graph: Any, verdict: Verdict, suggested: np.ndarray, confidence: np.ndarray
+        self,
+        graph: Any,
+        index: pd.Index,
+        verdict: Verdict,
+        suggested: np.ndarray,
+        confidence: np.ndarray,
     ) -> LabelIssues:
         names = class_names(graph)
         rows = np.flatnonzero(verdict.judged.numpy())
-        ids = node_ids(graph)
         named = np.asarray(names, dtype=object)
         quality = verdict.label_quality[rows]
         columns: dict[str, Any] = {
@@ -119,9 +124,8 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         }
         evidence = {**neighbour_columns(graph), **verdict.evidence}
         columns |= {name: values[rows] for name, values in evidence.items()}
-        index = pd.Index([ids[row] for row in rows], name="node_id")
         return LabelIssues(
-            frame=pd.DataFrame(columns, index=index),
+            frame=pd.DataFrame(columns, index=index[rows]),
             class_names=tuple(names),
             noise_rate=verdict.noise_rate,
             transition=verdict.transition,
@@ -130,13 +134,14 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
 
     def _meta(self, graph: Any) -> dict[str, Any]:
         params = self.get_params(deep=False)
+        name = getattr(graph, "name", None)
         packages = ("graphclean", "torch", "torch-geometric", "scikit-learn", "cleanlab")
         return {
             "detector": self.name,
             "num_nodes": int(graph.num_nodes),
             "params": {k: _plain(v) for k, v in params.items() if k not in ("n_jobs", "progress")},
             "seed": params.get("random_state"),
-            "dataset": getattr(graph, "name", None),
+            "dataset": None if name is None else str(name),
             "calibrated": self.calibrated,
             "notes": list(graph.check_notes),
             "versions": {name: importlib.metadata.version(name) for name in packages},
@@ -190,6 +195,20 @@ def neighbour_columns(graph: Any) -> dict[str, np.ndarray]:
     with np.errstate(invalid="ignore"):
         agreement = np.where(known > 0, same / np.maximum(known, 1), np.nan)
     return {"degree": degree.astype(np.int64), "neighbour_agreement": agreement}
+
+
+def _index(graph: Any) -> pd.Index:
+    """Return the node ids as the index of the issues, or raise InputError."""
+    ids = [i.item() if isinstance(i, Tensor) else i for i in node_ids(graph)]
+    index = pd.Index(ids, name="node_id")
+    if not index.is_unique or pd.api.types.infer_dtype(ids) not in ("integer", "string"):
+        twice = index[index.duplicated()]
+        raise InputError(
+            "node_ids",
+            f"{twice[0]!r} appears twice" if len(twice) else f"ids such as {ids[0]!r}",
+            "Give every node an id of its own: all integers or all strings.",
+        )
+    return index
 
 
 def _suggest(y: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,10 @@ def judge_crossfit(
     mislabelled already counting less; average the draws' log-odds; move from the synthetic 50 % to
     the prevalence that explains the real labels best.
 
+    No evidence about a node has seen its label, and no model is fitted on its row. What its label
+    does reach are class-level numbers: T is averaged over the folds, the prevalence is common, and
+    the rows that fit a fold's models have that fold's nodes among their neighbours.
+
     Args:
         graph: Checked ``Data``.
         evidence: Hop evidence of all nodes.

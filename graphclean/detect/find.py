@@ -27,7 +27,8 @@ def find_label_issues(
     Args:
         data: PyG ``Data``: ``x``, ``edge_index``, ``y`` with -1 for unlabelled nodes.
         detector: A registered name (``graphclean list detectors``), a detector object, or None for
-            the default, GraphCleaner over all labelled nodes.
+            the default, GraphCleaner over all labelled nodes. An object keeps its own seed, jobs
+            and progress bars.
         pred_probs: Your own out-of-sample class probabilities ``[N, C]`` in place of a classifier.
         random_state: Seed; the same seed gives the same issues, bit for bit.
         n_jobs: Processes for the folds; -1 for all cores. It does not change the result.

@@ -44,7 +44,8 @@ class GraphCleaner(OutOfFoldDetector):
     wrong than right. ``mode="paper"`` is the published method: one model trained on
     ``train_mask``, detector and T from ``val_mask``, S symmetric, threshold .97; it judges the
     labelled nodes of neither mask, and isolated nodes, whose features are all zero, look
-    mislabelled to it.
+    mislabelled to it. It has no folds: ``n_folds``, ``n_repeats``, ``n_jobs`` and ``progress`` have
+    no meaning there.
 
     Args:
         mode: ``"crossfit"`` or ``"paper"``.

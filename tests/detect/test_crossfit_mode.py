@@ -124,18 +124,18 @@ def test_closed_walks_destroy_the_detector(key: str, build: Build, planted: Make
 
 def test_more_draws_steady_the_scores(build: Build, planted: Make) -> None:
     """With the same predictions and folds, seeds differ by their draws only."""
-    data = planted(150, seed=1)
+    data = planted(100, seed=1)
     ready = cross_fit(SGC(epochs=30), data, n_folds=3, random_state=0)
     spread = {}
-    for draws in (1, 8):
+    for draws in (1, 6):
         qualities = [
             build("graphcleaner", draws=draws, random_state=seed)
             .fit(data, pred_probs=ready)
             .label_quality_
-            for seed in range(4)
+            for seed in range(3)
         ]
         spread[draws] = np.std(qualities, axis=0).mean()
-    assert 0 < spread[8] < 0.6 * spread[1]
+    assert 0 < spread[6] < 0.7 * spread[1]
 
 
 def test_threshold_moves_the_flags_only(build: Build, planted: Make) -> None:

@@ -81,6 +81,16 @@ def test_bad_graph_is_refused_at_the_door(key: str, build: Make, planted: Make) 
 
 
 @pytest.mark.parametrize(
+    ("ids", "value"),
+    [(["a"] * 30, "'a' appears twice"), ([*range(29), "z"], "ids such as 0"), ([0.5], "ids")],
+)
+def test_node_ids_must_tell_nodes_apart(ids: list[Any], value: str, planted: Make) -> None:
+    data = planted(30)
+    data.node_ids = ids if len(ids) == 30 else [number + ids[0] for number in range(30)]
+    refused(SelfConfidence(classifier=UNREACHED), data, "node_ids", value)
+
+
+@pytest.mark.parametrize(
     ("argument", "value", "spoil"),
     [
         ("train_mask", "missing", lambda d: d.__delattr__("train_mask")),
