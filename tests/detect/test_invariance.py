@@ -1,4 +1,4 @@
-"""What must not change a verdict: seeds aside, only the graph, its labels and probabilities count."""
+"""What changes no verdict: only the graph, its labels, the probabilities and the seed count."""
 
 from __future__ import annotations
 
