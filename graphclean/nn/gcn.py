@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.models import GCN as PyGGCN
 
-from graphclean.nn.dropout import Dropout
+from graphclean.nn.convolutional import ConvolutionalClassifier
 from graphclean.nn.features import Features, InputLinear
-from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import estimator
-from graphclean.nn.prepared import Prepared
 from graphclean.sparse.propagator import Propagator
 
 
 @estimator
-class GCN(NeuralClassifier):
+class GCN(ConvolutionalClassifier):
     r"""Graph convolutional network (Kipf and Welling, https://arxiv.org/abs/1609.02907).
 
     .. math::
@@ -35,25 +33,11 @@ class GCN(NeuralClassifier):
 
     name: ClassVar[str] = "gcn"
 
-    hidden: int = 64
-    num_layers: int = 2
-    norm: str | None = None
-    dropout: float = 0.5
-
     def _adjacency(self, data: Any) -> Propagator:
         return Propagator.from_data(data, norm="sym", self_loops=True)
 
-    def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
-        network = _GCN(
-            inputs.num_features,
-            self.hidden,
-            self.num_layers,
-            num_classes,
-            dropout=self.dropout,
-            norm=self.norm,
-        )
-        network.dropout = Dropout(self.dropout)
-        return network
+    def _architecture(self) -> type[_GCN]:
+        return _GCN
 
 
 class _GCN(PyGGCN):  # type: ignore[misc]

@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import GINConv
 from torch_geometric.nn.models import GIN as PyGGIN
 
-from graphclean.nn.dropout import Dropout
+from graphclean.nn.convolutional import ConvolutionalClassifier
 from graphclean.nn.features import Features, InputLinear
-from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import estimator
-from graphclean.nn.prepared import Prepared
 from graphclean.sparse.propagator import Propagator
 
 
 @estimator
-class GIN(NeuralClassifier):
+class GIN(ConvolutionalClassifier):
     r"""Graph isomorphism network with :math:`\epsilon = 0` (Xu et al., https://arxiv.org/abs/1810.00826).
 
     .. math::
@@ -35,25 +33,13 @@ class GIN(NeuralClassifier):
 
     name: ClassVar[str] = "gin"
 
-    hidden: int = 64
-    num_layers: int = 2
     norm: str | None = "batch_norm"
-    dropout: float = 0.5
 
     def _adjacency(self, data: Any) -> Propagator:
         return Propagator.from_data(data, norm="none", self_loops=True)
 
-    def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
-        network = _GIN(
-            inputs.num_features,
-            self.hidden,
-            self.num_layers,
-            num_classes,
-            dropout=self.dropout,
-            norm=self.norm,
-        )
-        network.dropout = Dropout(self.dropout)
-        return network
+    def _architecture(self) -> type[_GIN]:
+        return _GIN
 
 
 class _GIN(PyGGIN):  # type: ignore[misc]

@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.models import GraphSAGE as PyGGraphSAGE
 
-from graphclean.nn.dropout import Dropout
+from graphclean.nn.convolutional import ConvolutionalClassifier
 from graphclean.nn.features import Features, InputLinear
-from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import estimator
-from graphclean.nn.prepared import Prepared
 from graphclean.sparse.propagator import Propagator
 
 
 @estimator
-class GraphSAGE(NeuralClassifier):
+class GraphSAGE(ConvolutionalClassifier):
     r"""GraphSAGE with mean aggregation (Hamilton et al., https://arxiv.org/abs/1706.02216).
 
     .. math::
@@ -35,25 +33,11 @@ class GraphSAGE(NeuralClassifier):
 
     name: ClassVar[str] = "sage"
 
-    hidden: int = 64
-    num_layers: int = 2
-    norm: str | None = None
-    dropout: float = 0.5
-
     def _adjacency(self, data: Any) -> Propagator:
         return Propagator.from_data(data, norm="row")
 
-    def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
-        network = _GraphSAGE(
-            inputs.num_features,
-            self.hidden,
-            self.num_layers,
-            num_classes,
-            dropout=self.dropout,
-            norm=self.norm,
-        )
-        network.dropout = Dropout(self.dropout)
-        return network
+    def _architecture(self) -> type[_GraphSAGE]:
+        return _GraphSAGE
 
 
 class _GraphSAGE(PyGGraphSAGE):  # type: ignore[misc]
