@@ -53,7 +53,7 @@ class SparseMatrix:
 
     def __matmul__(self, weight: Tensor) -> Tensor:
         """Return :math:`X W` for dense ``W`` ``[F, H]``; differentiable in ``W``."""
-        product: Tensor = CsrProduct.apply(weight, self.csr, self.transposed)  # type: ignore[no-untyped-call]
+        product: Tensor = CsrProduct.apply(weight, self.csr, lambda: self.transposed)  # type: ignore[no-untyped-call]
         return product
 
     def with_values(self, values: Tensor) -> SparseMatrix:
