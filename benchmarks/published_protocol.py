@@ -22,8 +22,13 @@ from scipy.stats import wilcoxon
 from tqdm.auto import tqdm
 
 import graphclean as gc
-from graphclean.detect import ConfidentLearning, GraphCleaner, NeighbourAgreement, SelfConfidence
-from graphclean.detect.probability import default_classifier
+from graphclean.detect import (
+    ConfidentLearning,
+    GraphCleaner,
+    NeighbourAgreement,
+    SelfConfidence,
+    default_classifier,
+)
 from graphclean.evaluate import detection_scores
 from graphclean.nn.crossfit import cross_fit
 from graphclean.noise import FlipLabels
@@ -95,7 +100,7 @@ def run(task):
     elif task["group"] == "paper, rotated":
         found["paper, best epoch, rotated"] = rotated_paper(data, seed)
     else:
-        oof = cross_fit(default_classifier(), gc.check(data), random_state=seed)
+        oof = cross_fit(default_classifier(data), gc.check(data), random_state=seed)
         found["graphcleaner (default)"] = scores_of(
             GraphCleaner(random_state=seed), data, rows, oof
         )

@@ -20,8 +20,7 @@ from tqdm.auto import tqdm
 
 import graphclean as gc
 from graphclean.denoise import plan_repair
-from graphclean.detect import GraphCleaner
-from graphclean.detect.probability import default_classifier
+from graphclean.detect import GraphCleaner, default_classifier
 from graphclean.evaluate import repair_effect
 from graphclean.nn.crossfit import cross_fit
 from graphclean.noise import FlipLabels
@@ -46,7 +45,7 @@ def run(task):
     torch.set_num_threads(1)
     noise = FlipLabels(task["noise"], 0.1, seed=task["seed"])
     data = gc.check(noise(gc.load(task["graph"])))
-    oof = cross_fit(default_classifier(), data, random_state=task["seed"])
+    oof = cross_fit(default_classifier(data), data, random_state=task["seed"])
     detector = GraphCleaner(random_state=task["seed"]).fit(data, pred_probs=oof)
     issues = detector.find_label_issues()
     plan = plan_repair(issues, "relabel")

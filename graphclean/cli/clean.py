@@ -17,6 +17,8 @@ from graphclean.cli.noise import inject, protocol_option
 from graphclean.cli.out_folder import out_path, prepare_folder
 from graphclean.cli.results import FILES, write_cleaned, write_issues
 from graphclean.cli.settings import check_params, set_option
+from graphclean.cli.stage_clock import StageClock
+from graphclean.stages import listen, stage
 
 _ELSEWHERE = {
     "classifier": "--classifier",
@@ -128,32 +130,35 @@ def clean(
     _check_options(action, gate, noise, protocol)
     params = _detector_params(detector, settings, classifier, folds)
 
-    say("Reading the graph")
-    data = with_split(graph.read(), split, seed)
-    if out is not None:
-        prepare_folder(out, FILES, graph.files)
-    injected = None
-    if noise is not None:
-        say(f"Injecting mislabels: {noise}")
-        data, injected = _inject(data, noise, protocol, seed)
-    from graphclean.detect import find_label_issues
-    from graphclean.issues import printable
+    clock = StageClock(say)
+    with listen(clock):
+        with stage("Reading the graph"):
+            data = with_split(graph.read(), split, seed)
+        if out is not None:
+            prepare_folder(out, FILES, graph.files)
+        injected = None
+        if noise is not None:
+            with stage(f"Injecting mislabels: {noise}"):
+                data, injected = _inject(data, noise, protocol, seed)
+        from graphclean.detect import find_label_issues
+        from graphclean.issues import printable
 
-    say(f"Looking for wrong labels with {detector}")
-    issues = find_label_issues(
-        data, detector, random_state=seed, n_jobs=jobs, progress=not quiet, **params
-    )
-    issues = _with_record(issues, command_line(ctx, _UNRECORDED), injected)
-    for note in issues.meta["notes"]:
-        say(f"Note: {printable(note)}")
-    plan, cleaned = _repair(data, issues, action, gate)
-    found = show.Result(data, issues, injected, plan, _evaluated(issues, data, cleaned))
-    if not as_json:
-        click.echo(found.text(top))
-    files: list[str] = []
-    if out is not None:
-        say(f"Writing to {out}")
-        files = write_issues(out, found, top) + write_cleaned(out, graph, cleaned)
+        with stage(f"Looking for wrong labels with {detector}"):
+            issues = find_label_issues(
+                data, detector, random_state=seed, n_jobs=jobs, progress=not quiet, **params
+            )
+        issues = _with_record(issues, command_line(ctx, _UNRECORDED), injected)
+        for note in issues.meta["notes"]:
+            say(f"Note: {printable(note)}")
+        plan, cleaned = _repair(data, issues, action, gate)
+        found = show.Result(data, issues, injected, plan, _evaluated(issues, data, cleaned))
+        if not as_json:
+            click.echo(found.text(top))
+        files: list[str] = []
+        if out is not None:
+            with stage(f"Writing to {out}"):
+                files = write_issues(out, found, top) + write_cleaned(out, graph, cleaned)
+    say(clock.summary())
     if as_json:
         written = {"out": None if out is None else str(out), "files": files}
         click.echo(json.dumps({**found.to_dict(top), **written}, indent=2, allow_nan=False))

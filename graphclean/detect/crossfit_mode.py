@@ -23,6 +23,7 @@ from graphclean.detect.synthetic import (
     shift_prior,
 )
 from graphclean.issues import NoiseRate
+from graphclean.stages import stage
 from graphclean.types import spawn_seeds
 
 _BOOTSTRAPS = 40
@@ -32,6 +33,10 @@ _MODEL_ERROR = 0.1
 """Standard error of the rate, relative to it, that stays when all nodes are known: how far the
 stack's estimates lay from the truth on average (docs/results/detection_default.md)."""
 _LEAST_WEIGHT = 0.02
+_FIT_ROWS = 100_000
+"""Rows that the small models are fitted on at most, drawn at random: their few hundred parameters
+need no more, and the time does not grow with the graph beyond it."""
+_ROW_BLOCK = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,29 +81,35 @@ def judge_crossfit(
         seed: Seed of the draws.
     """
     judged = labelled_mask(graph).numpy()
+    nodes = np.flatnonzero(judged)
     y, folds = graph.y.numpy()[judged], fold.numpy()[judged]
-    known = evidence.log(torch.from_numpy(judged))
-    stacked, transition = _cross_fitted_stack(known, torch.from_numpy(y), folds)
+    with stage("Noise stack"):
+        stacked, transition = _cross_fitted_stack(evidence, nodes, y, folds, seed)
     directed = directed_excess(transition, stacked.sum(axis=0))
     transition = (1.0 - _DIRECTED_SHARE) * transition + _DIRECTED_SHARE * directed
 
     prior_view = given_posterior(stacked, transition, y)
     looks_right = np.clip(prior_view[np.arange(len(y)), y], _LEAST_WEIGHT, 1.0)
-    columns = _Columns(known.numpy(), stacked, transition, evidence.degree.numpy()[judged])
+    columns = _Columns(evidence, nodes, stacked, transition)
     given = columns.of(y)
     rngs = [np.random.default_rng(s) for s in spawn_seeds(seed, draws + 1)]
-    scores = np.stack(
-        [
-            flip_log_odds(
-                given, columns.of(draw_wrong_labels(y, transition, rng)), folds, looks_right
-            )
-            for rng in rngs[:-1]
-        ]
-    )
+    with stage("Synthetic flips"):
+        scores = np.stack(
+            [
+                flip_log_odds(
+                    given,
+                    columns.of(draw_wrong_labels(y, transition, rng)),
+                    folds,
+                    looks_right,
+                    seed,
+                )
+                for rng in rngs[:-1]
+            ]
+        )
     odds = np.exp(scores.mean(axis=0))
-    prior = estimate_prior(odds)
-    wrong = shift_prior(odds, prior)
-    rate = _rate_interval(np.exp(scores), wrong, rngs[-1])
+    wrong = shift_prior(odds, estimate_prior(odds))
+    with stage("Noise rate"):
+        rate = _rate_interval(np.exp(scores), wrong, rngs[-1])
 
     posterior = prior_view.copy()
     posterior[np.arange(len(y)), y] = 0.0
@@ -106,11 +117,11 @@ def judge_crossfit(
     posterior *= wrong[:, None]
     posterior[np.arange(len(y)), y] = 1.0 - wrong
 
-    nodes, classes = len(judged), stacked.shape[1]
+    size, classes = len(judged), stacked.shape[1]
     return CrossfitResult(
-        mislabel_probability=_full(wrong, judged, (nodes,), 0.0),
-        class_probs=_full(posterior, judged, (nodes, classes), 1.0 / classes),
-        stack_probs=_full(stacked, judged, (nodes, classes), 1.0 / classes),
+        mislabel_probability=_full(wrong, judged, (size,), 0.0),
+        class_probs=_full(posterior, judged, (size, classes), 1.0 / classes),
+        stack_probs=_full(stacked, judged, (size, classes), 1.0 / classes),
         transition=transition,
         noise_rate=rate,
     )
@@ -120,21 +131,22 @@ def judge_crossfit(
 class _Columns:
     """Features of a node under any label: how the evidence speaks for that label."""
 
-    log_evidence: np.ndarray
+    evidence: HopEvidence
+    nodes: np.ndarray
     stacked: np.ndarray
     transition: np.ndarray
-    degree: np.ndarray
 
     def of(self, labels: np.ndarray) -> np.ndarray:
         rows = np.arange(len(labels))
         posterior = given_posterior(self.stacked, self.transition, labels)
         top = np.clip(self.stacked.max(axis=1), 1e-9, 1.0)
         entropy = -(self.stacked * np.log(np.maximum(self.stacked, 1e-9))).sum(axis=1)
+        nodes = torch.from_numpy(self.nodes)
         return np.column_stack(
             [
                 log_odds(1.0 - posterior[rows, labels]),
-                self.log_evidence[rows, labels],
-                np.log1p(self.degree),
+                self.evidence.log_at(nodes, torch.from_numpy(labels)).numpy(),
+                np.log1p(self.evidence.degree[nodes].numpy()),
                 entropy,
                 top,
             ]
@@ -142,32 +154,45 @@ class _Columns:
 
 
 def _cross_fitted_stack(
-    known: torch.Tensor, y: torch.Tensor, folds: np.ndarray
+    evidence: HopEvidence, nodes: np.ndarray, y: np.ndarray, folds: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    stacked = np.zeros(known.shape[:2])
+    stacked = np.zeros((len(nodes), evidence.distributions[0].shape[1]))
     transitions = []
     for k in np.unique(folds):
-        held = folds == k
-        stack = fit_noise_stack(known[~held], y[~held])
-        stacked[held] = stack.class_probs(known[held]).numpy()
+        rows = _fit_rows(folds != k, seed)
+        stack = fit_noise_stack(
+            evidence.log(torch.from_numpy(nodes[rows])), torch.from_numpy(y[rows])
+        )
+        held = np.flatnonzero(folds == k)
+        for block in np.split(held, range(_ROW_BLOCK, len(held), _ROW_BLOCK)):
+            log_evidence = evidence.log(torch.from_numpy(nodes[block]))
+            stacked[block] = stack.class_probs(log_evidence).numpy()
         transitions.append(stack.transition.numpy())
     return stacked, np.mean(transitions, axis=0)
 
 
 def flip_log_odds(
-    given: np.ndarray, flipped: np.ndarray, folds: np.ndarray, weight: np.ndarray
+    given: np.ndarray, flipped: np.ndarray, folds: np.ndarray, weight: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Return the log-odds of being flipped, each fold judged by a detector of the others."""
     score = np.empty(len(given))
     for k in np.unique(folds):
-        held = folds == k
+        held, fit = folds == k, _fit_rows(folds != k, seed)
         model = _flip_classifier()
-        rows = np.vstack([given[~held], flipped[~held]])
-        target = np.repeat([0, 1], int((~held).sum()))
-        pull = np.tile(weight[~held], 2)
+        rows = np.vstack([given[fit], flipped[fit]])
+        target = np.repeat([0, 1], len(fit))
+        pull = np.tile(weight[fit], 2)
         model.fit(rows, target, logisticregression__sample_weight=pull / pull.mean())
         score[held] = model.decision_function(given[held])
     return score
+
+
+def _fit_rows(allowed: np.ndarray, seed: int) -> np.ndarray:
+    """Return the positions of the allowed rows, or of a sample where they are too many."""
+    rows = np.flatnonzero(allowed)
+    if len(rows) <= _FIT_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, _FIT_ROWS, replace=False))
 
 
 def _flip_classifier() -> Pipeline:
@@ -177,9 +202,10 @@ def _flip_classifier() -> Pipeline:
 def _rate_interval(odds: np.ndarray, wrong: np.ndarray, rng: np.random.Generator) -> NoiseRate:
     """Spread over draws and bootstrap samples, binomial spread of the labels, and model error."""
     size = len(wrong)
+    sample = min(size, _FIT_ROWS)
     rates = np.array(
         [
-            estimate_prior(row[rng.integers(0, size, size)], steps=60)
+            estimate_prior(row[rng.integers(0, size, sample)], steps=60)
             for row in odds
             for _ in range(_BOOTSTRAPS // len(odds) + 1)
         ]

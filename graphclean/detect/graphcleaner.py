@@ -11,15 +11,16 @@ from torch import Tensor
 
 from graphclean.data import labelled_mask
 from graphclean.detect.base import Verdict
+from graphclean.detect.base_learner import feature_view_classifier, resolve_classifier
 from graphclean.detect.crossfit_mode import judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
 from graphclean.detect.paper_mode import judge_paper, published_classifier
-from graphclean.detect.probability import OutOfFoldDetector, binomial_rate, resolve_classifier
+from graphclean.detect.probability import OutOfFoldDetector, binomial_rate
 from graphclean.nn.crossfit import OutOfFold, cross_fit, one_thread
 from graphclean.nn.folds import stratified_folds
-from graphclean.nn.mlp import MLP
 from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import check_params, estimator
+from graphclean.stages import stage
 from graphclean.types import InputError, spawn_seeds
 
 
@@ -105,7 +106,8 @@ class GraphCleaner(OutOfFoldDetector):
             folds = stratified_folds(
                 graph.y, labelled_mask(graph), self._folds_of(graph), self.random_state
             )
-            found = hop_evidence(graph, pred_probs, self.hops, exclude_self=self.exclude_self)
+            with stage("Hop evidence"):
+                found = hop_evidence(graph, pred_probs, self.hops, exclude_self=self.exclude_self)
             return found, folds
         source = self._out_of_fold(graph) if pred_probs is None else pred_probs
         if len(set(source.fold[0][labelled_mask(graph)].tolist())) < 2:
@@ -114,17 +116,19 @@ class GraphCleaner(OutOfFoldDetector):
                 "an OutOfFold without folds of the labelled nodes",
                 "Make it with cross_fit on this graph, over the nodes to be judged.",
             )
-        found = hop_evidence(graph, source, self.hops, exclude_self=self.exclude_self)
+        with stage("Hop evidence"):
+            found = hop_evidence(graph, source, self.hops, exclude_self=self.exclude_self)
         if self.feature_view:
-            view = cross_fit(
-                MLP(epochs=100, val_fraction=0.0, patience=None, feature_norm="auto"),
-                graph,
-                mask=source.fold[0] >= 0,
-                folds=source.fold,
-                random_state=self.random_state,
-                n_jobs=self.n_jobs,
-                progress=self.progress,
-            )
+            with stage("Feature view"):
+                view = cross_fit(
+                    feature_view_classifier(graph),
+                    graph,
+                    mask=source.fold[0] >= 0,
+                    folds=source.fold,
+                    random_state=self.random_state,
+                    n_jobs=self.n_jobs,
+                    progress=self.progress,
+                )
             found = HopEvidence(
                 (*found.names, "x0"),
                 (*found.distributions, view.pred_probs.double()),
@@ -139,7 +143,7 @@ class GraphCleaner(OutOfFoldDetector):
             )
         model: Any = published_classifier()
         if self.classifier is not None:
-            model = resolve_classifier(self.classifier)
+            model = resolve_classifier(self.classifier, graph)
         if not isinstance(model, NeuralClassifier):
             raise InputError(
                 "classifier",

@@ -13,6 +13,8 @@ from graphclean.nn.crossfit import OutOfFold
 from graphclean.sparse import HopOperator, Propagator
 
 _PSEUDO_NEIGHBOURS = 1.0
+_COLUMNS = 64
+"""Columns of class probabilities that are propagated at once: as many as run at full speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,18 @@ class HopEvidence:
     degree: Tensor
 
     def log(self, rows: Tensor, floor: float = 0.01) -> Tensor:
-        """Return ``log(distribution + floor)`` of some rows, stacked ``[n, C, M]``."""
+        """Return ``log(distribution + floor)`` of some rows, stacked ``[n, C, M]``.
+
+        Args:
+            rows: Mask ``[N]`` or indices ``[n]`` of nodes.
+            floor: What keeps the logarithm of a class that nothing speaks for finite.
+        """
         return torch.stack([(d[rows] + floor).log() for d in self.distributions], dim=-1)
+
+    def log_at(self, rows: Tensor, labels: Tensor, floor: float = 0.01) -> Tensor:
+        """Return ``log(rows)`` at one class of every row: labels ``[n]`` to ``[n, M]``."""
+        picked = [d[rows, labels] for d in self.distributions]
+        return (torch.stack(picked, dim=-1) + floor).log()
 
 
 def hop_evidence(
@@ -59,8 +71,7 @@ def hop_evidence(
     """
     propagator = Propagator.from_data(graph, norm="row", dtype=torch.float64)
     operator = HopOperator(propagator, hops, exclude_self=exclude_self)
-    degree = (propagator.matrix != 0).sum(axis=1)
-    degree = torch.as_tensor(degree).double().reshape(-1)
+    degree = torch.from_numpy(propagator.adjacency.degree).double()
     trust = (degree / (degree + _PSEUDO_NEIGHBOURS)).unsqueeze(1)
     judged = labelled_mask(graph)
     onehot = torch.zeros(len(graph.y), num_classes(graph), dtype=torch.float64)
@@ -92,13 +103,16 @@ def label_hops(graph: Any, onehot: Tensor, hops: int) -> list[tuple[Tensor, Tens
 def _fold_consistent(operator: HopOperator, source: OutOfFold) -> list[Tensor]:
     repeats, folds, nodes, classes = source.model_probs.shape
     total = [torch.zeros(nodes, classes, dtype=torch.float64) for _ in range(operator.hops)]
+    at_once = max(_COLUMNS // classes, 1)
     for repeat in range(repeats):
-        columns = source.model_probs[repeat].double().permute(1, 0, 2).reshape(nodes, -1)
         fold = source.fold[repeat]
-        for hop, walked in enumerate(operator.powers(columns)):
-            by_fold = walked.view(nodes, folds, classes)
-            own = by_fold[torch.arange(nodes), fold.clamp_min(0)]
-            total[hop] += torch.where((fold >= 0).unsqueeze(1), own, by_fold.mean(dim=1))
+        nobody = (fold < 0).double().unsqueeze(1) / folds
+        for first in range(0, folds, at_once):
+            models = source.model_probs[repeat, first : first + at_once].double()
+            columns = models.permute(1, 0, 2).reshape(nodes, -1)
+            for hop, walked in enumerate(operator.powers(columns)):
+                for k, said in enumerate(walked.view(nodes, -1, classes).unbind(1), start=first):
+                    total[hop] += ((fold == k).unsqueeze(1) + nobody) * said
     return [t / repeats for t in total]
 
 

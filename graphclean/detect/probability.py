@@ -12,33 +12,15 @@ from torch import Tensor
 
 from graphclean.data import labelled_mask
 from graphclean.detect.base import Detector, Verdict
+from graphclean.detect.base_learner import is_large, resolve_classifier
 from graphclean.issues import NoiseRate
-from graphclean.nn.appnp import APPNP
-from graphclean.nn.classifier import NodeClassifier
 from graphclean.nn.crossfit import OutOfFold, cross_fit
 from graphclean.nn.params import estimator
-from graphclean.types import InputError, ProbabilisticClassifier, Seed
+from graphclean.stages import stage
+from graphclean.types import InputError, Seed
 
 Z90 = 1.6448536269514722
 """Normal quantile of a two-sided 90 % interval."""
-
-
-def default_classifier() -> NodeClassifier:
-    """Return the base learner that won the comparison in ``docs/results/detection_default.md``."""
-    return APPNP(val_fraction=0.0, patience=None, feature_norm="auto")
-
-
-def resolve_classifier(classifier: Any) -> ProbabilisticClassifier:
-    """Return the classifier for None (the default), a registered name or an instance."""
-    if classifier is None:
-        return default_classifier()
-    if isinstance(classifier, str):
-        return NodeClassifier.create(classifier)
-    if isinstance(classifier, ProbabilisticClassifier) and not isinstance(classifier, type):
-        return classifier
-    raise InputError(
-        "classifier", repr(classifier), "Pass a registered name or a fit/predict_proba object."
-    )
 
 
 @estimator
@@ -62,15 +44,22 @@ class OutOfFoldDetector(Detector):
     progress: bool = False
 
     def _out_of_fold(self, graph: Any) -> OutOfFold:
-        return cross_fit(
-            resolve_classifier(self.classifier),
-            graph,
-            n_folds=self._folds_of(graph),
-            n_repeats=self.n_repeats,
-            random_state=self.random_state,
-            n_jobs=self.n_jobs,
-            progress=self.progress,
-        )
+        classifier = resolve_classifier(self.classifier, graph)
+        if self.classifier is None and is_large(graph):
+            graph.check_notes.append(
+                f"large graph: the base learner is {type(classifier).__name__} in mini-batches "
+                "(name a classifier to choose another)"
+            )
+        with stage("Out-of-fold predictions"):
+            return cross_fit(
+                classifier,
+                graph,
+                n_folds=self._folds_of(graph),
+                n_repeats=self.n_repeats,
+                random_state=self.random_state,
+                n_jobs=self.n_jobs,
+                progress=self.progress,
+            )
 
     def _folds_of(self, graph: Any) -> int:
         """Return ``n_folds``, or the number of labelled nodes where these are fewer."""

@@ -1,0 +1,66 @@
+"""The base learner of a detector: the user's, or the default for a graph of this size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphclean.nn.appnp import APPNP
+from graphclean.nn.classifier import NodeClassifier
+from graphclean.nn.mlp import MLP
+from graphclean.nn.sign import SIGN
+from graphclean.types import InputError, ProbabilisticClassifier
+
+LARGE_NODES = 100_000
+LARGE_EDGES = 2_000_000
+"""Above either, counting an undirected edge twice, the defaults train in mini-batches."""
+
+_BATCH = 4096
+
+
+def is_large(graph: Any) -> bool:
+    """Return whether full-batch training would take hours: the defaults then use mini-batches."""
+    return int(graph.num_nodes) > LARGE_NODES or int(graph.edge_index.shape[1]) > LARGE_EDGES
+
+
+def default_classifier(graph: Any) -> NodeClassifier:
+    """Return the default base learner.
+
+    It is the APPNP that won the comparison in ``docs/results/detection_default.md``. On a large
+    graph, where 200 full-batch epochs of it take hours, it is SIGN, which propagates the features
+    once and trains in mini-batches.
+    """
+    if is_large(graph):
+        return SIGN(
+            hops=2,
+            epochs=10,
+            batch_size=_BATCH,
+            val_fraction=0.0,
+            patience=None,
+            feature_norm="auto",
+        )
+    return APPNP(val_fraction=0.0, patience=None, feature_norm="auto")
+
+
+def feature_view_classifier(graph: Any) -> NodeClassifier:
+    """Return the learner that reads features and no edges: an MLP."""
+    settings: dict[str, Any] = {"epochs": 100}
+    if is_large(graph):
+        settings = {"epochs": 10, "batch_size": _BATCH}
+    return MLP(val_fraction=0.0, patience=None, feature_norm="auto", **settings)
+
+
+def resolve_classifier(classifier: Any, graph: Any) -> ProbabilisticClassifier:
+    """Return the classifier for None (the default), a registered name or an instance.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if classifier is None:
+        return default_classifier(graph)
+    if isinstance(classifier, str):
+        return NodeClassifier.create(classifier)
+    if isinstance(classifier, ProbabilisticClassifier) and not isinstance(classifier, type):
+        return classifier
+    raise InputError(
+        "classifier", repr(classifier), "Pass a registered name or a fit/predict_proba object."
+    )
