@@ -21,7 +21,7 @@ def test_nested_stages_reach_every_listener_in_the_order_they_end():
     with stage("after"):
         pass
     assert [name for name, _ in outer] == ["b", "a", "c"]
-    assert inner == ["b", "b"]
+    assert inner == [("b", True), ("b", False)]
     assert all(seconds >= 0.0 for _, seconds in outer)
     assert dict(outer)["a"] >= dict(outer)["b"]
 

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import is_undirected
 
 from graphclean.data import check, class_names, labelled_mask, node_ids, num_classes
+from graphclean.data.check_edges import _is_simple_undirected
 from graphclean.types import InputError
 
 
@@ -256,3 +259,24 @@ def test_label_questions(six_nodes: Data) -> None:
     assert (num_classes(six_nodes), class_names(six_nodes)) == (2, ["left", "right"])
     assert node_ids(Data(node_ids=["x", 7], num_nodes=2)) == ["x", 7]
     assert num_classes(Data(y=torch.full((3,), -1))) == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12),
+    both=st.booleans(),
+    tidy=st.booleans(),
+)
+def test_edges_that_need_no_work_are_told_from_those_that_do(
+    pairs: list[tuple[int, int]], both: bool, tidy: bool
+) -> None:
+    if both:
+        pairs = pairs + [(t, s) for s, t in pairs]
+    if tidy:
+        pairs = sorted({(s, t) for s, t in pairs if s != t})
+    edges = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    wanted = sorted({(s, t) for a, b in pairs if a != b for s, t in ((a, b), (b, a))})
+    data = Data(edge_index=edges, y=torch.tensor([0, 1, 0, 1, 0, 1]), x=torch.eye(6))
+    checked = check(data)
+    assert checked.edge_index.T.tolist() == [list(pair) for pair in wanted]
+    assert _is_simple_undirected(edges, 6) == (pairs == wanted)
