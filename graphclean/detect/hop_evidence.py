@@ -70,7 +70,7 @@ def hop_evidence(
         exclude_self: False leaves the closed walks in (the ablation that shows the leak).
     """
     propagator = Propagator.from_data(graph, norm="row", dtype=torch.float64)
-    operator = HopOperator(propagator, hops, exclude_self=exclude_self)
+    operator = HopOperator(propagator, hops, exclude_self=exclude_self, diagonal="exact")
     degree = torch.from_numpy(propagator.adjacency.degree).double()
     trust = (degree / (degree + _PSEUDO_NEIGHBOURS)).unsqueeze(1)
     judged = labelled_mask(graph)
@@ -91,7 +91,8 @@ def hop_evidence(
 
 def label_hops(graph: Any, onehot: Tensor, hops: int) -> list[tuple[Tensor, Tensor]]:
     """Return for k = 1..K the label shares at hop k ``[N, C]`` and their walk mass ``[N]``."""
-    operator = HopOperator(Propagator.from_data(graph, norm="row", dtype=torch.float64), hops)
+    propagator = Propagator.from_data(graph, norm="row", dtype=torch.float64)
+    operator = HopOperator(propagator, hops, diagonal="exact")
     result = []
     for labels in operator.powers(onehot):
         mass = labels.sum(dim=1)

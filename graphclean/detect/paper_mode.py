@@ -143,7 +143,9 @@ class AgreementFeatures:
     """The 2K + 1 agreement features of a node under any label; neighbours keep theirs."""
 
     def __init__(self, graph: Any, probs: Tensor, hops: int, exclude_self: bool) -> None:
-        operator = HopOperator(Propagator.from_data(graph), hops, exclude_self=exclude_self)
+        operator = HopOperator(
+            Propagator.from_data(graph), hops, exclude_self=exclude_self, diagonal="exact"
+        )
         onehot = torch.zeros(len(graph.y), num_classes(graph))
         known = labelled_mask(graph)
         onehot[known, graph.y[known]] = 1.0

@@ -119,7 +119,7 @@ class Propagator:
     @property
     def matrix(self) -> sp.csr_array:
         """:math:`S` as ``scipy.sparse.csr_array`` ``[N, N]``, float64; made anew at every call."""
-        return _scaled(self._structure, self.left, self.right)
+        return scaled(self._structure, self.left, self.right)
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +137,7 @@ class Propagator:
         if self.is_symmetric:
             return self.csr
         if self.adjacency.is_symmetric:
-            return to_torch_csr(_scaled(self._structure, self.right, self.left), self.dtype)
+            return to_torch_csr(scaled(self._structure, self.right, self.left), self.dtype)
         return to_torch_csr(self.matrix.T.tocsr(), self.dtype)
 
     def __matmul__(self, x: Any) -> Any:
@@ -199,13 +199,14 @@ def scales(adjacency: sp.csr_array, norm: Norm) -> tuple[np.ndarray, np.ndarray]
     return left, right
 
 
-def _scaled(matrix: sp.csr_array, left: np.ndarray, right: np.ndarray) -> sp.csr_array:
+def scaled(matrix: sp.csr_array, left: np.ndarray, right: np.ndarray) -> sp.csr_array:
+    r"""Return :math:`\mathrm{diag}(l)\, M\, \mathrm{diag}(r)` on the indices of ``matrix``."""
     values = np.repeat(left, np.diff(matrix.indptr))
     values *= right[matrix.indices]
     values *= matrix.data
-    scaled = sp.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
-    scaled.has_canonical_format = True
-    return scaled
+    product = sp.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+    product.has_canonical_format = True
+    return product
 
 
 def _inverse_power(degree: np.ndarray, power: float) -> np.ndarray:
