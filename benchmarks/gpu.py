@@ -11,26 +11,22 @@ resumed. OUT/table.md holds the table, with what was predicted before any GPU wa
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
+import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import torch
+import torch_geometric
+from gpu_paths import GROUPS, SIZES, Bench, Variant
 from torch import Tensor
-from torch_geometric.nn import SimpleConv
-from torch_geometric.nn.models import LabelPropagation
 
-from graphclean.evaluate.speed.graphs import power_law_graph
-from graphclean.sparse import HopOperator, Propagator, kernels, spmm
-from graphclean.sparse.neighbourhoods import one_hot_labels
-from graphclean.sparse.solvers import label_propagation
-
-SIZES = {
-    "tiny": (2_000, 20_000, 8),
-    "arxiv": (169_343, 2_315_598, 40),
-    "products": (2_449_029, 123_718_280, 47),
-}
-"""Nodes, directed edges, classes."""
+from graphclean.sparse import kernels
 
 PREDICTED = {
     ("products", "S @ X", "CSR int32"): (2.0, 6.0),
@@ -49,268 +45,149 @@ PREDICTED = {
 }
 """Milliseconds on one H200, from bytes and wedges; written before the first run."""
 
-PREDICTED_RATIO = {("products", "S @ X"): "at least 5"}
-"""PyG gather-scatter over CSR int32."""
+PREDICTED_RATIO = {("products", "S @ X", "PyG gather-scatter"): "at least 5"}
+"""Time over that of the first path of the group."""
 
 
-@dataclass
-class Path_:
-    """One way to compute something.
-
-    Attributes:
-        name: What the table calls it.
-        run: Computes it once.
-        gigabytes: Traffic if no row is fetched twice from cache.
-        reference: Float64 result; None where there is nothing to compare.
-        tolerance: Largest absolute error allowed.
-    """
-
-    name: str
-    run: Callable[[], Tensor]
-    gigabytes: float | None = None
-    reference: Callable[[], Tensor] | None = None
-    tolerance: float = 2e-6
+def check(variant: Variant) -> float | None:
+    """Return the largest absolute error; end the run if it is too large."""
+    result = variant.run()
+    if variant.reference is None:
+        return None
+    result = result if variant.sample is None else result[variant.sample]
+    error = float((result.double() - variant.reference().double()).abs().max())
+    if not error <= variant.tolerance:
+        raise SystemExit(f"{variant.name}: wrong by {error:.2e}, allowed {variant.tolerance:.0e}")
+    return error
 
 
-@dataclass
-class Bench:
-    """A graph, its operator and right-hand sides on one device."""
+def fits(variant: Variant) -> bool:
+    """Return whether the device has the memory for a path."""
+    try:
+        variant.run()
+    except torch.OutOfMemoryError:
+        print(f"  {variant.name}: out of memory", flush=True)
+        return False
+    return True
 
-    size: str
-    device: torch.device
-    seed: int
-    stages: dict[str, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.nodes, self.edges, self.classes = SIZES[self.size]
-        with self.stage("generate graph"):
-            self.edge_index = power_law_graph(self.nodes, self.edges, seed=self.seed)
-        with self.stage("build CSR"):
-            host = Propagator(self.edge_index, self.nodes)
-            _ = host.csr
-        with self.stage("move to device"):
-            self.propagator = host.to(self.device)
-            self.edge_index = self.edge_index.to(self.device)
-        generator = torch.Generator().manual_seed(self.seed)
-        shape = (self.nodes, self.classes)
-        self.x = torch.rand(shape, generator=generator).softmax(dim=1).to(self.device)
-        labels = torch.randint(self.classes, (self.nodes,), generator=generator)
-        self.labels = labels.to(self.device)
+def seconds(bench: Bench, run: Callable[[], Tensor]) -> float:
+    """Time one run on its device."""
+    if bench.device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
-    def stage(self, name: str) -> Stage:
-        """Time a block once, on a line of its own."""
-        return Stage(self, name)
 
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+def peak_mib(bench: Bench, run: Callable[[], Tensor]) -> float | None:
+    """Return what one run allocates beyond its input; None on a CPU."""
+    if bench.device.type != "cuda":
+        return None
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
-    @cached_property
-    def exact(self) -> Propagator:
-        """The operator in float64."""
-        adjacency = self.propagator.adjacency
-        return Propagator.from_adjacency(adjacency, dtype=torch.float64).to(self.device)
 
-    @cached_property
-    def pyg_weight(self) -> Tensor:
-        """Edge weights of S in the order of ``edge_index``."""
-        source, target = self.edge_index
-        scale = torch.from_numpy(self.propagator.left).float().to(self.device)
-        return scale[source] * scale[target]
+def measure(bench: Bench, group: str, variants: list[Variant], rounds: int) -> Iterator[dict]:
+    """Check every variant, then time all in turn; a slow group gets fewer rounds."""
+    variants = [variant for variant in variants if fits(variant)]
+    errors = [check(variant) for variant in variants]
+    peaks = [peak_mib(bench, variant.run) for variant in variants]
+    warm = sum(seconds(bench, variant.run) for variant in variants)
+    rounds = min(rounds, max(3, int(60 / max(warm, 1e-9))))
+    times = np.array([[seconds(bench, v.run) for v in variants] for _ in range(rounds)]) * 1e3
+    for variant, error, peak, spent in zip(variants, errors, peaks, times.T, strict=True):
+        low, median, high = np.quantile(spent, (0.1, 0.5, 0.9)).tolist()
+        yield {
+            "size": bench.size, "device": bench.device.type, "seed": bench.seed, "group": group,
+            "name": variant.name, "median_ms": median, "p10_ms": low, "p90_ms": high,
+            "rounds": rounds, "gigabytes": variant.gigabytes, "error": error, "peak_mib": peak,
+            "predicted_ms": PREDICTED.get((bench.size, group, variant.name)), **environment(bench),
+        }  # fmt: skip
 
-    def traffic(self, columns: int, value: int = 4, index: int = 4) -> float:
-        """Gigabytes of a product that fetches every neighbour's row, in sectors of 32 bytes."""
-        row = -(-columns * value // 32) * 32
-        per_edge = index + value + row
-        return (self.edges * per_edge + self.nodes * (index + columns * value)) / 1e9
 
-    def groups(self) -> Iterator[tuple[str, Callable[[], list[Path_]]]]:
-        """Yield the groups of paths to compare; a group is set up when it is due."""
-        yield "bandwidth", self.bandwidth
-        yield "S @ X", self.product
-        yield "label agreement", self.agreement
-        yield "last hop", self.last_hop
-        yield "hop features, K = 3", self.hop_features
-        yield "50 propagation steps", self.propagation
-        yield "diag(S^3)", self.closed_walks
+def environment(bench: Bench) -> dict:
+    """Return what a number depends on beside the code."""
+    cuda = bench.device.type == "cuda"
+    return {
+        "machine": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
+        "triton_kernels": kernels.available(bench.device),
+        "torch": torch.__version__,
+        "pyg": torch_geometric.__version__,
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "when": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
 
-    def bandwidth(self) -> list[Path_]:
-        """Return a copy and a gather of random rows."""
-        rows = min(self.edges, 20_000_000)
-        generator = torch.Generator().manual_seed(self.seed + 1)
-        index = torch.randint(self.nodes, (rows,), generator=generator).to(self.device)
-        source = torch.empty(min(self.edges * 8, 2**30), device=self.device).normal_()
-        target = torch.empty_like(source)
-        row = self.classes * 4
-        return [
-            Path_("copy", lambda: target.copy_(source), 2 * source.numel() * 4 / 1e9),
-            Path_(
-                "random row gather",
-                lambda: self.x.index_select(0, index),
-                rows * (8 + row + -(-row // 32) * 32) / 1e9,
-            ),
+
+def table(lines: list[dict]) -> str:
+    """Return the Markdown table of one size and device."""
+    copy = next((x["gigabytes"] / x["median_ms"] for x in lines if x["name"] == "copy"), None)
+    out = [
+        "| group | path | ms (p10 to p90) | predicted ms | GB/s | of copy | error | peak MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        rate = line["gigabytes"] and line["gigabytes"] / line["median_ms"]
+        span = line["predicted_ms"]
+        cells = [
+            line["group"],
+            line["name"],
+            f"{line['median_ms']:.3g} ({line['p10_ms']:.3g} to {line['p90_ms']:.3g})",
+            f"{span[0]:g} to {span[1]:g}" if span else "",
+            f"{1e3 * rate:.0f}" if rate else "",
+            f"{rate / copy:.2f}" if rate and copy else "",
+            "" if line["error"] is None else f"{line['error']:.1e}",
+            "" if line["peak_mib"] is None else f"{line['peak_mib']:.0f}",
         ]
+        out.append("| " + " | ".join(cells) + " |")
+    median = {(x["group"], x["name"]): x["median_ms"] for x in lines}
+    size = lines[0]["size"] if lines else None
+    for group, name in median:
+        first = next(other for g, other in median if g == group)
+        if name != first and group != "bandwidth":
+            ratio = median[group, name] / median[group, first]
+            predicted = PREDICTED_RATIO.get((size, group, name))
+            note = f" (predicted: {predicted})" if predicted else ""
+            out.append(f"\n{group}: {name} takes {ratio:.2f} times as long as {first}{note}")
+    return "\n".join(out) + "\n"
 
-    def product(self) -> list[Path_]:
-        """Return the ways to multiply S by N x C."""
-        matrix, x = self.propagator.csr, self.x
-        crow, column, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
 
-        def csr(index: torch.dtype, value: torch.dtype) -> Tensor:
-            return torch.sparse_csr_tensor(
-                crow.to(index), column.to(index), values.to(value), size=matrix.shape
-            )
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="products")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("out/gpu"))
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+    options.out.mkdir(parents=True, exist_ok=True)
+    store = options.out / "results.jsonl"
+    key = {"size": options.size, "device": options.device, "seed": options.seed}
+    stored = [json.loads(x) for x in store.read_text().splitlines()] if store.exists() else []
+    lines = [line for line in stored if all(line[k] == v for k, v in key.items())]
+    missing = [group for group in GROUPS if group not in {line["group"] for line in lines}]
+    bench = Bench(options.size, torch.device(options.device), options.seed) if missing else None
+    for group in missing:
+        print(group, flush=True)
+        found = list(measure(bench, group, GROUPS[group](bench), options.rounds))
+        with store.open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in found)
+        lines += found
+    page = table(lines)
+    (options.out / "table.md").write_text(page)
+    print(page)
 
-        wide, half = csr(torch.int64, torch.float32), csr(torch.int32, torch.bfloat16)
-        x_half = x.bfloat16()
-        padded = torch.nn.functional.pad(x, (0, -self.classes % 8))
-        layer, weight = SimpleConv(aggr="sum"), self.pyg_weight
-        exact = self.exact @ x.double()
 
-        def reference() -> Tensor:
-            return exact
-
-        c = self.classes
-        gather_scatter = (self.traffic(c, index=8) * 1e9 + 4 * self.edges * c * 4) / 1e9
-        return [
-            Path_("CSR int32", lambda: spmm(matrix, x), self.traffic(c), reference),
-            Path_("CSR int64", lambda: spmm(wide, x), self.traffic(c, index=8), reference),
-            Path_(
-                "CSR bfloat16",
-                lambda: spmm(half, x_half),
-                self.traffic(c, value=2),
-                reference,
-                tolerance=5e-2,
-            ),
-            Path_(
-                "CSR padded",
-                lambda: spmm(matrix, padded)[:, :c],
-                self.traffic(padded.shape[1]),
-                reference,
-            ),
-            Path_(
-                "PyG gather-scatter",
-                lambda: layer(x, self.edge_index, weight),
-                gather_scatter,
-                reference,
-            ),
-        ]
-
-    def agreement(self) -> list[Path_]:
-        """Return one hop of label agreement: by edge scalars, and by a product with one-hot."""
-        entries = self.csr_parts(self.propagator)
-        hot = one_hot_labels(self.labels, self.classes)
-        at = self.labels.unsqueeze(1)
-
-        def reference() -> Tensor:
-            return (self.exact @ hot.double()).gather(1, at).squeeze(1)
-
-        scalars = (self.edges * (4 + 4 + 32) + self.nodes * 16) / 1e9
-        return [
-            Path_(
-                "edge scalars",
-                lambda: kernels.label_agreement(*entries, self.labels, self.labels),
-                scalars,
-                reference,
-            ),
-            Path_(
-                "product and gather",
-                lambda: spmm(self.propagator.csr, hot).gather(1, at).squeeze(1),
-                self.traffic(self.classes),
-                reference,
-            ),
-        ]
-
-    def last_hop(self) -> list[Path_]:
-        """Return the queried entries of S [L|P]: one hop's output that nothing propagates on."""
-        entries, c = self.csr_parts(self.propagator), self.classes
-        both = torch.cat([one_hot_labels(self.labels, c), self.x], dim=1)
-        at = torch.stack([self.labels, self.labels + c], dim=1)
-
-        def reference() -> Tensor:
-            return (self.exact @ both.double()).gather(1, at)
-
-        scalars = (self.edges * (4 + 4 + 64) + self.nodes * 28) / 1e9
-        return [
-            Path_(
-                "edge scalars",
-                lambda: kernels.hop_entry(*entries, both, at),
-                scalars,
-                reference,
-            ),
-            Path_(
-                "product and gather",
-                lambda: spmm(self.propagator.csr, both).gather(1, at),
-                self.traffic(2 * c),
-                reference,
-            ),
-        ]
-
-    def hop_features(self) -> list[Path_]:
-        """Return GraphCleaner's features; the closed walks are found once, before."""
-        with self.stage("closed walks for K = 3"):
-            hops = HopOperator(self.propagator, 3)
-        exact = HopOperator(self.exact, 3)
-        layer, weight = SimpleConv(aggr="sum"), self.pyg_weight
-        both = torch.cat([self.x, one_hot_labels(self.labels, self.classes)], dim=1)
-        at = torch.stack([self.labels, self.labels + self.classes], dim=1)
-
-        def reference() -> Tensor:
-            return exact.features(self.labels, self.x.double(), self.labels)
-
-        def gather_scatter() -> Tensor:
-            walked, found = both, []
-            for diagonal in hops.diagonals:
-                walked = layer(walked, self.edge_index, weight)
-                found.append((walked - diagonal.unsqueeze(1) * both).gather(1, at))
-            return torch.stack(found, dim=2).flatten(1)
-
-        return [
-            Path_(
-                "graphclean",
-                lambda: hops.features(self.labels, self.x, self.labels),
-                3 * self.traffic(2 * self.classes),
-                reference,
-            ),
-            Path_("PyG gather-scatter", gather_scatter, None, reference),
-        ]
-
-    def propagation(self) -> list[Path_]:
-        """Return 50 steps of label propagation without an early stop."""
-        hot = one_hot_labels(self.labels, self.classes)
-        peer = LabelPropagation(num_layers=50, alpha=0.9)
-        exact = label_propagation(self.exact, hot, steps=50, tol=None).values
-        step = self.traffic(self.classes) + 3 * self.nodes * self.classes * 4 / 1e9
-
-        def ours() -> Tensor:
-            return label_propagation(self.propagator, hot, steps=50, tol=None).values
-
-        return [
-            Path_("graphclean", ours, 50 * step, lambda: exact),
-            Path_(
-                "PyG gather-scatter",
-                lambda: peer(hot, self.edge_index, edge_weight=self.pyg_weight),
-                None,
-                lambda: exact,
-            ),
-        ]
-
-    def closed_walks(self) -> list[Path_]:
-        """Return the diagonal of the cube; checked against the CPU in float64."""
-        entries = self.csr_parts(self.propagator)
-
-        def reference() -> Tensor:
-            with self.stage("diag(S^3) on the CPU"):
-                host = kernels.fallback.triangle_diagonal(*self.csr_parts(self.exact))
-            return host
-
-        return [
-            Path_("graphclean", lambda: kernels.triangle_diagonal(*entries), None, reference),
-        ]
-
-    @staticmethod
-    def csr_parts(propagator: Propagator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return row pointer, columns and values."""
-        matrix = propagator.csr
-        return matrix.crow_indices(), matrix.col_indices(), matrix.values()
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from graphclean import __version__
+from graphclean.cli.bench import bench
 from graphclean.cli.clean import clean
+from graphclean.cli.convert import convert
 from graphclean.cli.examples import write_examples
 from graphclean.cli.listing import listing
 from graphclean.cli.noise import noise
@@ -92,5 +94,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (clean, noise, listing, report):
+for _command in (bench, clean, convert, noise, listing, report):
     main.add_command(_command)

@@ -127,7 +127,7 @@ def _seconds(name: str, dtype: torch.dtype, rows: int = 4000, width: int = 16) -
     """Time a product of 16 entries a row, the fastest of five."""
     column = torch.arange(rows * 16).mul(7919).remainder(rows).to(torch.int32)
     start = torch.arange(0, rows * 16 + 1, 16, dtype=torch.int32)
-    matrix = _csr(start, column, torch.ones(rows * 16, dtype=dtype), (rows, rows))
+    matrix = csr_tensor(start, column, torch.ones(rows * 16, dtype=dtype), (rows, rows))
     x = torch.ones(rows, width, dtype=dtype)
     times = []
     for _ in range(5):
@@ -207,13 +207,16 @@ def _by_rows(
         last = min(max(last, first + 1), len(out))
         end = int(start[last])
         crow = (start[first : last + 1] - begin).to(column.dtype)
-        part = _csr(crow, column[begin:end], values[begin:end], (last - first, matrix.shape[1]))
+        part = csr_tensor(
+            crow, column[begin:end], values[begin:end], (last - first, matrix.shape[1])
+        )
         out[first:last] = product(part, x)
         first = last
     return out
 
 
-def _csr(crow: Tensor, column: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+def csr_tensor(crow: Tensor, column: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ``torch.sparse_csr_tensor`` of parts that are trusted, without the beta warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(crow, column, values, size=size, check_invariants=False)
@@ -224,4 +227,4 @@ def _quiet_csr(dense: Tensor) -> Tensor:
     crow = torch.zeros(len(dense) + 1, dtype=torch.int32)
     crow[1:] = torch.bincount(row, minlength=len(dense)).cumsum(0)
     size = (int(dense.shape[0]), int(dense.shape[1]))
-    return _csr(crow, column.to(torch.int32), dense[row, column], size)
+    return csr_tensor(crow, column.to(torch.int32), dense[row, column], size)

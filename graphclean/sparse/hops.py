@@ -186,7 +186,7 @@ class HopOperator:
         walked = x
         for hop in range(1, distinct + 1):
             if columns is not None and hop == distinct:
-                found = _queried_product(self.propagator, walked, columns)
+                found = self.propagator.entries(walked, columns)
             else:
                 walked = self.propagator @ walked
                 found = walked if columns is None else walked.gather(1, columns)
@@ -201,12 +201,6 @@ class HopOperator:
         if not self.exclude_self:
             return walked
         return walked - self.diagonals[hop - 1].unsqueeze(1) * x
-
-
-def _queried_product(propagator: Propagator, x: Tensor, columns: Tensor) -> Tensor:
-    """Return the entries of S X at ``columns`` ``[N, Q]``: all that a last hop needs."""
-    product: Tensor = propagator @ x
-    return product.gather(1, columns)
 
 
 def _check_range(argument: str, labels: Tensor, lowest: int, classes: int) -> None:

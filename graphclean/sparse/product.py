@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from graphclean.sparse.backend import spmm
+from graphclean.sparse.backend import csr_tensor, spmm
 
 _INT32_MAX = 2**31 - 1
 
@@ -46,12 +46,16 @@ def to_torch_csr(matrix: sp.csr_array, dtype: torch.dtype = torch.float32) -> Te
         matrix = matrix.sorted_indices()
     small = max(matrix.nnz, *matrix.shape) <= _INT32_MAX
     index: Any = np.int32 if small else np.int64
+    return csr_tensor(
+        mapped_tensor(matrix.indptr.astype(index, copy=False)),
+        mapped_tensor(matrix.indices.astype(index, copy=False)),
+        mapped_tensor(matrix.data).to(dtype),
+        matrix.shape,
+    )
+
+
+def mapped_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor over an array, which may be read-only: nobody writes to it."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(index, copy=False)),
-            torch.from_numpy(matrix.indices.astype(index, copy=False)),
-            torch.from_numpy(matrix.data).to(dtype),
-            size=matrix.shape,
-            check_invariants=False,
-        )
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from graphclean.sparse import kernels
 from graphclean.sparse.adjacency import Adjacency, Direction
 from graphclean.sparse.product import CsrProduct, to_torch_csr
 from graphclean.types import InputError
@@ -108,9 +109,26 @@ class Propagator:
         self.norm: Norm = norm
         self.self_loops = self_loops
         self.dtype = dtype
-        self.left, self.right = scales(self._structure, norm)
+        self.left, self.right = self._scales()
         self.is_symmetric = adjacency.is_symmetric and norm in ("sym", "none")
         self.memo: dict[Any, Any] = {}
+
+    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row and column factors ``[N]`` that turn A, loops included, into S."""
+        row, column = self._sums()
+        ones = np.ones(self.num_nodes)
+        power = 0.5 if self.norm == "sym" else 1.0
+        return (
+            inverse_power(row, power) if self.norm in ("sym", "row") else ones,
+            inverse_power(column, power) if self.norm in ("sym", "col") else ones,
+        )
+
+    def _sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row and column sums of A, loops included."""
+        row = np.asarray(self._structure.sum(axis=1)).reshape(-1)
+        if self.adjacency.is_symmetric:
+            return row, row
+        return row, np.asarray(self._structure.sum(axis=0)).reshape(-1)
 
     @property
     def _structure(self) -> sp.csr_array:
@@ -161,6 +179,29 @@ class Propagator:
             return (self @ x.unsqueeze(1)).squeeze(1)
         return CsrProduct.apply(x, self.csr, lambda: self.csr_transposed)  # type: ignore[no-untyped-call]
 
+    def entries(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Return the entries of :math:`S X` at some columns of every row, without autograd.
+
+        On CUDA, where Triton is installed, only these are computed: one number is read per edge
+        and column instead of a row of ``x``.
+
+        Args:
+            x: Dense ``[N, F]``.
+            columns: Columns per node ``[N, Q]``, long, in ``0..F-1``.
+
+        Returns:
+            ``[N, Q]``, dtype of ``x``.
+        """
+        if not kernels.available(x.device):
+            return self._gathered(x, columns)
+        csr = self.csr
+        parts = (csr.crow_indices(), csr.col_indices(), csr.values())
+        return kernels.hop_entry(*parts, x, columns).to(x.dtype)
+
+    def _gathered(self, x: Tensor, columns: Tensor) -> Tensor:
+        product: Tensor = self @ x
+        return product.gather(1, columns)
+
     def _times_sparse(self, x: Tensor) -> Tensor:
         x = x.detach().cpu().to_sparse_csr()
         parts = (x.values().double(), x.col_indices(), x.crow_indices())
@@ -187,18 +228,6 @@ class Propagator:
         )
 
 
-def scales(adjacency: sp.csr_array, norm: Norm) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row and column factors ``[N]``, float64, that turn A into S."""
-    ones = np.ones(adjacency.shape[0])
-    power = 0.5 if norm == "sym" else 1.0
-    left, right = ones, ones
-    if norm in ("sym", "row"):
-        left = _inverse_power(np.asarray(adjacency.sum(axis=1)).reshape(-1), power)
-    if norm in ("sym", "col"):
-        right = _inverse_power(np.asarray(adjacency.sum(axis=0)).reshape(-1), power)
-    return left, right
-
-
 def scaled(matrix: sp.csr_array, left: np.ndarray, right: np.ndarray) -> sp.csr_array:
     r"""Return :math:`\mathrm{diag}(l)\, M\, \mathrm{diag}(r)` on the indices of ``matrix``."""
     values = np.repeat(left, np.diff(matrix.indptr))
@@ -209,7 +238,8 @@ def scaled(matrix: sp.csr_array, left: np.ndarray, right: np.ndarray) -> sp.csr_
     return product
 
 
-def _inverse_power(degree: np.ndarray, power: float) -> np.ndarray:
+def inverse_power(degree: np.ndarray, power: float) -> np.ndarray:
+    """Return ``degree ** -power``, 0 where the degree is 0."""
     inverse = np.zeros(len(degree))
     np.power(degree, -power, out=inverse, where=degree > 0)
     return inverse

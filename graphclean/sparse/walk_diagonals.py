@@ -10,7 +10,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from graphclean.sparse import kernels
 from graphclean.sparse.closed_walks import closed_walk_diagonal, closed_walk_work
+from graphclean.sparse.product import to_torch_csr
 from graphclean.sparse.propagator import Propagator, scaled
 from graphclean.sparse.walk_estimate import Product, estimate_closed_walks
 from graphclean.types import InputError
@@ -94,10 +96,17 @@ class _Walks:
 
     def exact(self, hop: int) -> Diagonal:
         if hop not in self.memo:
-            values = closed_walk_diagonal(self._form(), hop, symmetric=self._symmetric)
-            self.memo[hop] = Diagonal(torch.from_numpy(values), None)
+            self.memo[hop] = Diagonal(self._diagonal(hop), None)
         found: Diagonal = self.memo[hop]
         return found
+
+    def _diagonal(self, hop: int) -> Tensor:
+        device = self._propagator.device
+        if hop == 3 and self._symmetric and kernels.available(device):
+            csr = to_torch_csr(self._form(), torch.float64).to(device)
+            parts = (csr.crow_indices(), csr.col_indices(), csr.values())
+            return kernels.triangle_diagonal(*parts).cpu()
+        return torch.from_numpy(closed_walk_diagonal(self._form(), hop, symmetric=self._symmetric))
 
     def work(self, hop: int) -> float:
         key = ("work", hop)
