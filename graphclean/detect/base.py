@@ -17,7 +17,7 @@ from torch import Tensor
 from graphclean.data import check, class_names, labelled_mask, node_ids
 from graphclean.issues import LabelIssues, NoiseRate
 from graphclean.nn.crossfit import OutOfFold
-from graphclean.sparse import Propagator
+from graphclean.sparse import Propagator, local_homophily
 from graphclean.types import InputError, Registered
 
 
@@ -185,16 +185,11 @@ def checked_probs(pred_probs: Any, graph: Any) -> Tensor | OutOfFold | None:
 
 def neighbour_columns(graph: Any) -> dict[str, np.ndarray]:
     """Return each node's degree and the share of its labelled neighbours that carry its label."""
-    adjacency = Propagator(graph.edge_index, int(graph.num_nodes), norm="none").matrix
-    degree = np.diff(adjacency.indptr)
-    y = graph.y.numpy()
-    row = np.repeat(np.arange(len(y)), degree)
-    neighbour = y[adjacency.indices]
-    known = np.bincount(row, weights=neighbour >= 0, minlength=len(y))
-    same = np.bincount(row, weights=(neighbour == y[row]) & (neighbour >= 0), minlength=len(y))
-    with np.errstate(invalid="ignore"):
-        agreement = np.where(known > 0, same / np.maximum(known, 1), np.nan)
-    return {"degree": degree.astype(np.int64), "neighbour_agreement": agreement}
+    counted = Propagator.from_data(graph, norm="none", dtype=torch.float64)
+    return {
+        "degree": counted.adjacency.degree,
+        "neighbour_agreement": local_homophily(counted, graph.y).numpy(),
+    }
 
 
 def _index(graph: Any) -> pd.Index:

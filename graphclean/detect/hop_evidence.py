@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphclean.data import labelled_mask, num_classes
+from graphclean.data import num_classes
 from graphclean.nn.crossfit import OutOfFold
-from graphclean.sparse import HopOperator, Propagator
+from graphclean.sparse import HopOperator, Propagator, one_hot_labels
 
 _PSEUDO_NEIGHBOURS = 1.0
 _COLUMNS = 64
@@ -73,9 +73,7 @@ def hop_evidence(
     operator = HopOperator(propagator, hops, exclude_self=exclude_self, diagonal="exact")
     degree = torch.from_numpy(propagator.adjacency.degree).double()
     trust = (degree / (degree + _PSEUDO_NEIGHBOURS)).unsqueeze(1)
-    judged = labelled_mask(graph)
-    onehot = torch.zeros(len(graph.y), num_classes(graph), dtype=torch.float64)
-    onehot[judged, graph.y[judged]] = 1.0
+    onehot = one_hot_labels(graph.y, num_classes(graph), torch.float64)
 
     own = (source.pred_probs if isinstance(source, OutOfFold) else source).double()
     names, found = ["p0"], [own]

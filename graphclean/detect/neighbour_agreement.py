@@ -13,6 +13,7 @@ from graphclean.detect.hop_evidence import label_hops
 from graphclean.detect.probability import binomial_rate
 from graphclean.nn.crossfit import OutOfFold
 from graphclean.nn.params import check_params, estimator
+from graphclean.sparse import one_hot_labels
 from graphclean.types import InputError
 
 _TIE = 1e-9
@@ -48,9 +49,7 @@ class NeighbourAgreement(Detector):
                 "pred_probs", "given", "neighbour_agreement reads labels only: leave it out."
             )
         judged = labelled_mask(graph)
-        classes = num_classes(graph)
-        onehot = torch.zeros(len(graph.y), classes, dtype=torch.float64)
-        onehot[judged, graph.y[judged]] = 1.0
+        onehot = one_hot_labels(graph.y, num_classes(graph), torch.float64)
         others = onehot.sum(dim=0) - onehot
         prior = others / others.sum(dim=1, keepdim=True)
         hops = label_hops(graph, onehot, self.hops)

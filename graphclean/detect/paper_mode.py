@@ -18,7 +18,7 @@ from graphclean.nn.gcn import GCN
 from graphclean.nn.neural import Epoch, NeuralClassifier
 from graphclean.nn.params import estimator
 from graphclean.nn.prepared import Prepared
-from graphclean.sparse import HopOperator, Propagator
+from graphclean.sparse import HopOperator, Propagator, one_hot_labels
 from graphclean.types import InputError, spawn_seeds
 
 _SAMPLE_RATE = 0.5
@@ -146,9 +146,7 @@ class AgreementFeatures:
         operator = HopOperator(
             Propagator.from_data(graph), hops, exclude_self=exclude_self, diagonal="exact"
         )
-        onehot = torch.zeros(len(graph.y), num_classes(graph))
-        known = labelled_mask(graph)
-        onehot[known, graph.y[known]] = 1.0
+        onehot = one_hot_labels(graph.y, num_classes(graph))
         self.distributions = [
             probs,
             *operator.powers(probs),

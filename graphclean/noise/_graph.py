@@ -9,18 +9,12 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from graphclean.sparse import Adjacency
+
 
 def undirected_adjacency(data: Any) -> sp.csr_array:
     """Return the 0/1 adjacency ``[N, N]``: symmetrised, without self-loops or duplicate edges."""
-    source, target = data.edge_index.cpu().numpy()
-    keep = source != target
-    ends = (
-        np.concatenate([source[keep], target[keep]]),
-        np.concatenate([target[keep], source[keep]]),
-    )
-    adjacency = sp.csr_array((np.ones(len(ends[0])), ends), shape=(data.num_nodes, data.num_nodes))
-    adjacency.data[:] = 1.0
-    return adjacency
+    return Adjacency.from_edges(data.edge_index, int(data.num_nodes)).towards("both").matrix
 
 
 def feature_matrix(x: Tensor) -> Any:

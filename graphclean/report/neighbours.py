@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from graphclean.data import node_ids
 from graphclean.issues import LabelIssues
+from graphclean.sparse import Adjacency
 from graphclean.types import InputError
 
 
@@ -44,14 +44,7 @@ class Neighbours:
         self._ids = node_ids(data)
         for position, node_id in zip(node, frame.index, strict=True):
             self._ids[position] = node_id
-        source, target = np.asarray(edge_index.detach().cpu())
-        keep = source != target
-        ends = (
-            np.concatenate([source[keep], target[keep]]),
-            np.concatenate([target[keep], source[keep]]),
-        )
-        graph = csr_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(count, count))
-        graph.sum_duplicates()
+        graph = Adjacency.from_edges(edge_index, int(count)).towards("both").matrix
         self._start, self._to = graph.indptr, graph.indices
 
     def of(self, node: int) -> np.ndarray:
