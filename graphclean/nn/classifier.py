@@ -9,8 +9,10 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from graphclean.nn.params import check_params
+from graphclean.nn.supervision import Supervision, supervision
 from graphclean.nn.train import Callback
-from graphclean.types import Registered
+from graphclean.types import Registered, Seed
 
 
 class NodeClassifier(Registered, BaseEstimator, ABC, family="classifier"):  # type: ignore[misc]
@@ -20,7 +22,6 @@ class NodeClassifier(Registered, BaseEstimator, ABC, family="classifier"):  # ty
     (``get_params``, ``set_params``, ``clone``); learned attributes end in ``_``.
     """
 
-    @abstractmethod
     def fit(
         self,
         data: Any,
@@ -50,6 +51,20 @@ class NodeClassifier(Registered, BaseEstimator, ABC, family="classifier"):  # ty
         Raises:
             InputError: A parameter or an argument does not fit.
         """
+        check_params(self.get_params(deep=False))
+        held_back = self._validation()
+        labels = supervision(data, y, mask, sample_weight, val_mask, *held_back)
+        return self._fit(data, labels, prepared, tuple(callbacks))
+
+    @abstractmethod
+    def _fit(
+        self, data: Any, labels: Supervision, prepared: Any, callbacks: tuple[Callback, ...]
+    ) -> Self:
+        """Learn from checked parameters, targets and rows; ``prepared`` may be None."""
+
+    def _validation(self) -> tuple[float, Seed]:
+        """Return the share of the training rows to hold back for validation, and its seed."""
+        return 0.0, None
 
     @abstractmethod
     def predict_proba(self, data: Any, *, prepared: Any = None) -> Tensor:

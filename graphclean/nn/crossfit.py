@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from threading import Lock
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from graphclean.data.labels import class_names
 from graphclean.nn.folds import stratified_folds
-from graphclean.nn.shipping import Parcel
+from graphclean.nn.shipping import shipped, unshipped
 from graphclean.nn.supervision import supervision
 from graphclean.nn.train import Event
 from graphclean.types import InputError, ProbabilisticClassifier, Seed, spawn_seeds
@@ -81,6 +82,9 @@ def cross_fit(
         n_repeats: Repeats R with fresh folds and seeds.
         random_state: Seed of folds and fits.
         n_jobs: Processes; -1 for all cores. ``joblib.parallel_config`` chooses the backend.
+            Processes on this machine share large arrays through one file under
+            ``JOBLIB_TEMP_FOLDER`` (default: the folder for temporary files), which is removed in
+            the end; other backends get a copy for every task.
         folds: Given folds ``[N]`` or ``[R, N]``, long, -1 for none, instead of stratified ones;
             K and R follow from them.
         progress: Whether to show a progress bar over the fits.
@@ -107,24 +111,33 @@ def cross_fit(
         seeds = [spawn_seeds(s, 1 + n_folds) for s in spawn_seeds(random_state, len(fold))]
     tasks = [(repeat, k) for repeat in range(len(fold)) for k in range(n_folds)]
     prepared = classifier.prepare(data) if hasattr(classifier, "prepare") else None
-    shared: Any = (_unlabelled(data, labels.num_classes), labels.target, prepared)
-    if effective_n_jobs(n_jobs) > 1:
-        shared = Parcel.pack(shared)
-    calls = (
-        delayed(_fit_fold)(classifier, shared, fold[r] == k, fold[r] >= 0, seeds[r][1 + k])
-        for r, k in tasks
-    )
+    content = (_unlabelled(data, labels.num_classes), labels.target, prepared)
     probs = torch.empty(len(fold), n_folds, len(hard), labels.num_classes)
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
     bar = tqdm(total=len(tasks), disable=not progress, desc="folds")
-    with bar:
-        for (repeat, k), (predicted, seconds) in zip(tasks, results, strict=True):
-            probs[repeat, k] = _checked(predicted, probs.shape[2:])
-            bar.update()
-            for callback in callbacks:
-                callback({"event": "fold", "repeat": repeat, "fold": k, "seconds": seconds})
+    with shipped(content, n_jobs) as shared, bar:
+        calls = (
+            delayed(_fit_fold)(classifier, shared, fold[r] == k, fold[r] >= 0, seeds[r][1 + k])
+            for r, k in tasks
+        )
+        with _closing(Parallel(n_jobs=n_jobs, return_as="generator")(calls)) as results:
+            for (repeat, k), (predicted, seconds) in zip(tasks, results, strict=True):
+                probs[repeat, k] = _checked(predicted, probs.shape[2:])
+                bar.update()
+                for callback in callbacks:
+                    callback({"event": "fold", "repeat": repeat, "fold": k, "seconds": seconds})
     merged = torch.stack([_merge(p, f) for p, f in zip(probs, fold, strict=True)]).mean(dim=0)
     return OutOfFold(pred_probs=merged, fold=fold, model_probs=probs)
+
+
+@contextmanager
+def _closing(results: Any) -> Iterator[Any]:
+    """Cancel what is still running when an error or Ctrl-C ends the block early."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+            results.close()
 
 
 def _merge(model_probs: Tensor, fold: Tensor) -> Tensor:
@@ -170,7 +183,7 @@ def _fit_fold(
     classifier: Any, shared: Any, held_out: Tensor, members: Tensor, seed: int
 ) -> tuple[Tensor, float]:
     start = time.perf_counter()
-    data, target, prepared = shared.unpack() if isinstance(shared, Parcel) else shared
+    data, target, prepared = unshipped(shared)
     model = _seeded_clone(classifier, seed)
     mask = members & ~held_out
     y = target.clone()

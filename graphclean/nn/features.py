@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,6 +22,32 @@ SPARSE_BELOW = 0.1
 
 Features = Tensor | SparseMatrix
 """Node features ``[N, F]``, dense or sparse."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """Dense features whose sums over neighbours are known: what a first layer collects, made once.
+
+    Attributes:
+        sums: :math:`S X` ``[N, F]``.
+        own: :math:`X` ``[N, F]`` for a network that reads it beside the sums, else None.
+    """
+
+    sums: Tensor
+    own: Tensor | None
+
+    @property
+    def shape(self) -> torch.Size:
+        """``(N, F)``."""
+        return self.sums.shape
+
+    def rows(self, rows: Tensor | slice) -> Collected:
+        """Return some rows, by index ``[n]`` or as a slice."""
+        return Collected(self.sums[rows], None if self.own is None else self.own[rows])
+
+    def to(self, device: torch.device | str) -> Collected:
+        """Return a copy on ``device``."""
+        return Collected(self.sums.to(device), None if self.own is None else self.own.to(device))
 
 
 FeatureNorm = Literal["row", "auto"] | None
@@ -110,8 +137,10 @@ class InputDropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features | Collected) -> Features | Collected:
         """Return ``x`` with entries dropped while training, ``x`` itself otherwise."""
         if not self.training or self.p == 0:
             return x
+        if isinstance(x, Collected):
+            raise InputError("prepared", "made for input_dropout=0", "Prepare with the same value.")
         return x.dropout(self.p) if isinstance(x, SparseMatrix) else dropout(x, self.p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,18 +12,20 @@ from torch_geometric.nn import GATConv
 from torch_geometric.nn.models import GAT as PyGGAT
 from torch_geometric.utils import softmax
 
+from graphclean.nn.convolutional import Layered, LayeredClassifier
 from graphclean.nn.dropout import Dropout, dropout
 from graphclean.nn.features import Features, InputLinear
 from graphclean.nn.matrix import SparseMatrix, filled
-from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import estimator
 from graphclean.nn.prepared import Prepared
+from graphclean.sparse.adjacency import Adjacency
+from graphclean.sparse.backend import spmm
 from graphclean.sparse.propagator import Propagator
 from graphclean.types import InputError
 
 
 @estimator
-class GAT(NeuralClassifier):
+class GAT(LayeredClassifier):
     r"""Graph attention network (Veličković et al., https://arxiv.org/abs/1710.10903).
 
     .. math::
@@ -43,13 +46,20 @@ class GAT(NeuralClassifier):
     name: ClassVar[str] = "gat"
 
     hidden: int = 64
-    num_layers: int = 2
     heads: int = 4
     dropout: float = 0.5
 
     def _adjacency(self, data: Any) -> SparseMatrix:
         edges = Propagator.from_data(data, norm="none", self_loops=True)
         return SparseMatrix.from_scipy(edges.matrix)
+
+    def _operator(self, inputs: Prepared) -> Propagator:
+        adj: Any = inputs.adj
+        edges = adj.to_scipy().astype(np.float64)
+        edges.setdiag(0.0)
+        edges.eliminate_zeros()
+        adjacency = Adjacency(edges, weighted=False)
+        return Propagator.from_adjacency(adjacency, norm="none", self_loops=True)
 
     def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
         if self.num_layers > 1 and self.hidden % self.heads:
@@ -67,7 +77,7 @@ class GAT(NeuralClassifier):
         return network
 
 
-class _GAT(PyGGAT):  # type: ignore[misc]
+class _GAT(Layered, PyGGAT):  # type: ignore[misc]
     def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
         conv = super().init_conv(in_channels, out_channels, **kwargs)
         settings = {"heads": conv.heads, "concat": conv.concat, "dropout": conv.dropout}
@@ -81,10 +91,10 @@ class _GATConv(GATConv):  # type: ignore[misc]
         super().__init__(in_channels, out_channels, **kwargs)
         self.lin = InputLinear.like(self.lin)
 
-    def forward(self, x: Features, adj: SparseMatrix, edge_attr: None = None) -> Tensor:
+    def forward(self, x: Features, adj: SparseMatrix) -> Tensor:
         h = self.lin(x).view(-1, self.heads, self.out_channels)
         from_source = (h * self.att_src).sum(dim=-1)
-        from_target = (h * self.att_dst).sum(dim=-1)
+        from_target = (h[: adj.shape[0]] * self.att_dst).sum(dim=-1)
         start, source = adj.csr.crow_indices(), adj.csr.col_indices()
         logits = from_source[source] + from_target.repeat_interleave(start.diff(), dim=0)
         alpha = softmax(F.leaky_relu(logits, self.negative_slope), ptr=start)
@@ -99,8 +109,8 @@ class _GATConv(GATConv):  # type: ignore[misc]
 class _WeightedSums(torch.autograd.Function):
     """Sums over neighbours with learned weights: per head one sparse product, also backwards.
 
-    ``weight [E, H]`` in CSR order, ``x [N, H, C]`` to ``[N, H, C]``. The gradient of the weights
-    is the product of two dense matrices sampled at the edges.
+    ``weight [E, H]`` in CSR order, ``x [sources, H, C]`` to ``[targets, H, C]``. The gradient of
+    the weights is the product of two dense matrices sampled at the edges.
     """
 
     @staticmethod
@@ -109,7 +119,7 @@ class _WeightedSums(torch.autograd.Function):
         weights = weight.t().contiguous()
         ctx.save_for_backward(heads, weights)
         ctx.adj = adj
-        products = [filled(adj.csr, w) @ head for w, head in zip(weights, heads, strict=True)]
+        products = [spmm(filled(adj.csr, w), head) for w, head in zip(weights, heads, strict=True)]
         return torch.stack(products, dim=1)
 
     @staticmethod
@@ -121,7 +131,7 @@ class _WeightedSums(torch.autograd.Function):
             for g, head in zip(grads, heads, strict=True)
         ]
         to_x = [
-            filled(adj.transposed, w[adj.permutation]) @ g
+            spmm(filled(adj.transposed, w[adj.permutation]), g)
             for g, w in zip(grads, weights, strict=True)
         ]
         return torch.stack(to_weight, dim=1), torch.stack(to_x, dim=1), None

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.models import GCN as PyGGCN
 
-from graphclean.nn.convolutional import ConvolutionalClassifier
-from graphclean.nn.features import Features, InputLinear
+from graphclean.nn.convolutional import ConvolutionalClassifier, Layer, Layered, collect
+from graphclean.nn.features import Collected, Features, InputLinear
 from graphclean.nn.params import estimator
 from graphclean.sparse.propagator import Propagator
 
@@ -40,7 +40,7 @@ class GCN(ConvolutionalClassifier):
         return _GCN
 
 
-class _GCN(PyGGCN):  # type: ignore[misc]
+class _GCN(Layered, PyGGCN):  # type: ignore[misc]
     def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
         return _GCNConv(in_channels, out_channels, normalize=False, **kwargs)
 
@@ -52,6 +52,6 @@ class _GCNConv(GCNConv):  # type: ignore[misc]
         super().__init__(in_channels, out_channels, **kwargs)
         self.lin = InputLinear.like(self.lin)
 
-    def forward(self, x: Features, adj: Propagator, edge_weight: None = None) -> Tensor:
-        out: Tensor = adj @ self.lin(x) + self.bias
+    def forward(self, x: Features | Collected, adj: Layer | None) -> Tensor:
+        out: Tensor = collect(self.lin, x, adj) + self.bias
         return out

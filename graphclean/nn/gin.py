@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import GINConv
 from torch_geometric.nn.models import GIN as PyGGIN
 
-from graphclean.nn.convolutional import ConvolutionalClassifier
-from graphclean.nn.features import Features, InputLinear
+from graphclean.nn.convolutional import ConvolutionalClassifier, Layer, Layered, collect
+from graphclean.nn.features import Collected, Features, InputLinear
 from graphclean.nn.params import estimator
 from graphclean.sparse.propagator import Propagator
 
@@ -42,7 +42,7 @@ class GIN(ConvolutionalClassifier):
         return _GIN
 
 
-class _GIN(PyGGIN):  # type: ignore[misc]
+class _GIN(Layered, PyGGIN):  # type: ignore[misc]
     def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
         mlp = super().init_conv(in_channels, out_channels, **kwargs).nn
         mlp.lins[0] = _SumLinear.like(mlp.lins[0])
@@ -50,13 +50,13 @@ class _GIN(PyGGIN):  # type: ignore[misc]
 
 
 class _GINConv(GINConv):  # type: ignore[misc]
-    def forward(self, x: Features, adj: Propagator, size: None = None) -> Tensor:
+    def forward(self, x: Features | Collected, adj: Layer | None) -> Tensor:
         out: Tensor = self.nn((x, adj))
         return out
 
 
 class _SumLinear(InputLinear):
-    def forward(self, pair: tuple[Features, Propagator]) -> Tensor:  # type: ignore[override]
+    def forward(self, pair: tuple[Features | Collected, Layer | None]) -> Tensor:  # type: ignore[override]
         x, adj = pair
-        out: Tensor = adj @ self.project(x) + self.bias
+        out: Tensor = collect(self, x, adj) + self.bias
         return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import RLock
@@ -13,19 +13,21 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from graphclean.nn.batches import Batches, GraphReader, Reader, RowReader, predict
 from graphclean.nn.classifier import NodeClassifier
+from graphclean.nn.distributed import ALONE, Replicas, check_replicable
 from graphclean.nn.features import FeatureNorm, InputDropout, features_of
 from graphclean.nn.matrix import SparseMatrix
 from graphclean.nn.params import check_params, estimator, resolve_device
 from graphclean.nn.prepared import Prepared
-from graphclean.nn.supervision import Supervision, supervision
+from graphclean.nn.supervision import Supervision
 from graphclean.nn.train import (
     Callback,
     Loss,
     Monitor,
     TrainSettings,
     cross_entropy,
-    train_full_batch,
+    train,
 )
 from graphclean.sparse.propagator import Propagator
 from graphclean.types import InputError, Seed, spawn_seeds
@@ -37,13 +39,19 @@ _LOCK = RLock()
 
 @estimator
 class NeuralClassifier(NodeClassifier):
-    """A network trained full batch with Adam; the parameters below belong to every subclass.
+    """A network trained with Adam; the parameters below belong to every subclass.
 
     The same seed gives bit-identical probabilities on one machine with one number of threads
-    (CPU). The global random state is neither read nor changed.
+    (CPU). The global random state is neither read nor changed. Ctrl-C during ``fit`` keeps the
+    model trained so far.
 
     Args:
-        epochs: Steps of full-batch gradient descent at most.
+        epochs: Passes over the training rows at most.
+        batch_size: Training rows of a gradient step; None for all of them, one step an epoch. Rows
+            are shuffled and dealt into batches of nearly equal size, which read nothing else where
+            the network needs no neighbours (MLP, SIGN, SGC on dense features) and a sample of the
+            neighbours where it takes a ``fanout``. Networks that read the whole graph in every step
+            take None only.
         lr: Learning rate of Adam.
         weight_decay: L2 penalty on all parameters.
         feature_norm: Row normalisation of the features: None, ``"row"``, or ``"auto"`` for features
@@ -58,9 +66,14 @@ class NeuralClassifier(NodeClassifier):
         loss: ``loss(logits [n, C], target [n] or [n, C], index [n]) -> [n]``, one value for every
             training row, ``index`` being its node id. None for cross-entropy. The weighted mean is
             minimised; validation always uses cross-entropy.
+        data_parallel: Whether the processes of ``torch.distributed`` share the work, each computing
+            the gradients of its part of every batch: for networks that need no neighbours, without
+            batch norm. All processes call ``fit`` with the same arguments and end with the same
+            model: without dropout the one that a single process would train, up to rounding. In a
+            single process, or before ``init_process_group``, it changes nothing.
         device: None for the CPU, ``"auto"`` for CUDA where there is one, or a torch device name.
         progress: Whether to show a progress bar over the epochs.
-        random_state: Seed of initialisation, dropout and validation rows.
+        random_state: Seed of initialisation, dropout, batches and validation rows.
 
     Attributes:
         n_classes_: Number of classes C.
@@ -73,6 +86,7 @@ class NeuralClassifier(NodeClassifier):
     """
 
     epochs: int = 200
+    batch_size: int | None = None
     lr: float = 0.01
     weight_decay: float = 5e-4
     feature_norm: FeatureNorm = None
@@ -82,6 +96,7 @@ class NeuralClassifier(NodeClassifier):
     select: Epoch = "best"
     val_fraction: float = 0.1
     loss: Loss | None = None
+    data_parallel: bool = False
     device: str | None = None
     progress: bool = False
     random_state: Seed = None
@@ -95,43 +110,31 @@ class NeuralClassifier(NodeClassifier):
         check_params(self.get_params(deep=False))
         return self._prepare(data)
 
-    def fit(
-        self,
-        data: Any,
-        y: Any = None,
-        mask: Any = None,
-        sample_weight: Any = None,
-        *,
-        val_mask: Any = None,
-        prepared: Prepared | None = None,
-        callbacks: Iterable[Callback] = (),
+    def _fit(
+        self, data: Any, labels: Supervision, prepared: Any, callbacks: tuple[Callback, ...]
     ) -> Self:
-        """Train the network; see ``NodeClassifier.fit``. Ctrl-C keeps the model trained so far."""
-        check_params(self.get_params(deep=False))
-        device = resolve_device(self.device)
-        split_seed, train_seed = spawn_seeds(self.random_state, 2)
-        labels = supervision(data, y, mask, sample_weight, val_mask, self.val_fraction, split_seed)
+        device, replicas = resolve_device(self.device), self._replicas()
+        _, train_seed, batch_seed = spawn_seeds(self.random_state, 3)
         inputs = self._inputs(data, prepared)
         with _seeded(train_seed, device):
             network = _Network(self._network(inputs, labels.num_classes), self.input_dropout)
             network.to(device)
-            labels, moved = _on(labels, device), inputs.to(device)
-            result = train_full_batch(
-                network,
-                _logits_of(network, moved, labels.train_index),
-                _logits_of(network, moved, labels.val_index),
-                labels,
-                TrainSettings(
-                    epochs=self.epochs,
-                    lr=self.lr,
-                    weight_decay=self.weight_decay,
-                    patience=self.patience,
-                    monitor=self.monitor,
-                    loss=self.loss or cross_entropy,
-                    progress=self.progress,
-                ),
-                callbacks,
+            labels = _on(labels, device)
+            batches = Batches(len(labels.train_index), self.batch_size, batch_seed)
+            reader = self._reader(network, inputs.to(device), labels, batches)
+            if replicas.size > 1:
+                check_replicable(network, inputs)
+                _seed(spawn_seeds(train_seed, replicas.size)[replicas.rank], device)
+            settings = TrainSettings(
+                epochs=self.epochs,
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                patience=self.patience,
+                monitor=self.monitor,
+                loss=self.loss or cross_entropy,
+                progress=self.progress,
             )
+            result = train(network, reader, labels, batches, settings, callbacks, replicas)
         self.n_classes_ = labels.num_classes
         self.n_features_in_ = inputs.num_features
         self.states_ = {
@@ -167,12 +170,42 @@ class NeuralClassifier(NodeClassifier):
         self._check_inputs(inputs)
         device = resolve_device(self.device)
         state = {key: value.to(device) for key, value in self.states_[epoch].items()}
+
+        def probabilities(part: Prepared) -> Tensor:
+            logits = torch.func.functional_call(self.module_, state, (part,))
+            return torch.softmax(logits, dim=1)
+
         with torch.no_grad():
-            logits = torch.func.functional_call(self.module_, state, (inputs.to(device),))
-            return torch.softmax(logits, dim=1).cpu()
+            return predict(probabilities, inputs, device)
 
     def _prepare(self, data: Any) -> Prepared:
         return Prepared(features_of(data, self.feature_norm), self._adjacency(data))
+
+    def _validation(self) -> tuple[float, Seed]:
+        return self.val_fraction, spawn_seeds(self.random_state, 1)[0]
+
+    def _reader(
+        self, network: nn.Module, inputs: Prepared, labels: Supervision, batches: Batches
+    ) -> Reader:
+        """Return what computes the logits of the training loop."""
+        if inputs.adj is None:
+            return RowReader(network, inputs, labels, full_batch=batches.number == 1)
+        if self.batch_size is not None:
+            raise InputError(
+                "batch_size",
+                self.batch_size,
+                f"{type(self).__name__} reads the whole graph in every step here: pass None, or "
+                "choose SIGN, MLP, SGC with dense features, GCN, GraphSAGE, GIN or GAT.",
+            )
+        return GraphReader(network, inputs, labels)
+
+    def _replicas(self) -> Replicas:
+        replicas = Replicas.here() if self.data_parallel else ALONE
+        if replicas.size > 1 and self.random_state is None:
+            raise InputError(
+                "random_state", None, "Pass an integer: all processes must draw the same batches."
+            )
+        return replicas
 
     @abstractmethod
     def _network(self, inputs: Prepared, num_classes: int) -> nn.Module:
@@ -211,14 +244,6 @@ class _Network(nn.Module):
         return logits
 
 
-def _logits_of(network: nn.Module, inputs: Prepared, index: Tensor) -> Callable[[], Tensor]:
-    """Return a function for the logits of some rows; it computes only those where it can."""
-    if inputs.adj is None:
-        rows = inputs.rows(index)
-        return lambda: network(rows)
-    return lambda: network(inputs)[index]
-
-
 def _on(labels: Supervision, device: torch.device) -> Supervision:
     return replace(
         labels,
@@ -235,13 +260,20 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     Modules draw from the global generator only; the lock keeps threads out of each other's draws.
     """
-    cuda = device.type == "cuda"
-    index = (
-        device.index if device.index is not None else (torch.cuda.current_device() if cuda else 0)
-    )
-    with _LOCK, torch.random.fork_rng(devices=[index] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(index):
-                torch.cuda.manual_seed(seed)
+    with _LOCK, torch.random.fork_rng(devices=_cuda(device)):
+        _seed(seed, device)
         yield
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    for index in _cuda(device):
+        with torch.cuda.device(index):
+            torch.cuda.manual_seed(seed)
+
+
+def _cuda(device: torch.device) -> list[int]:
+    """Return the number of a CUDA device, of any other none."""
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if device.index is None else device.index]

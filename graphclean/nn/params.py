@@ -39,11 +39,22 @@ def _real(low: float, high: float, open_low: bool = False, open_high: bool = Fal
     return check
 
 
+def _fanout(v: Any) -> bool:
+    numbers = v if isinstance(v, (tuple, list)) else (1 if v is None else v,)
+    return len(numbers) > 0 and all(n == -1 or _integer(1)(n) for n in numbers)
+
+
 _INF = float("inf")
 _COUNT = (_integer(1), "Pass an integer >= 1.")
 _SHARE = (_real(0, 1, open_high=True), "Pass a number in [0, 1).")
 _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": _COUNT,
+    "batch_size": (lambda v: v is None or _integer(1)(v), "Pass an integer >= 1, or None."),
+    "data_parallel": (lambda v: isinstance(v, bool), "Pass True or False."),
+    "fanout": (
+        _fanout,
+        "Pass an integer >= 1 or -1 for all neighbours, or one per layer; or None.",
+    ),
     "hidden": _COUNT,
     "heads": _COUNT,
     "hops": _COUNT,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphclean.nn.features import Features
+from graphclean.nn.features import Collected, Features
 from graphclean.nn.matrix import SparseMatrix
 from graphclean.sparse.propagator import Propagator
 
@@ -18,14 +18,14 @@ class Prepared:
     """Label-free inputs of a network; made by ``NodeClassifier.prepare``.
 
     Attributes:
-        x: Node features ``[N, F]``, raw or propagated.
-        adj: The adjacency the network reads: an operator, a sparse matrix, or None for a network
-            that reads each row on its own.
+        x: Node features ``[N, F]``, raw or propagated, or collected for a first layer.
+        adj: The adjacency the network reads: an operator, a sparse matrix, a list of one per layer
+            for a sample of the neighbours, or None for a network that reads each row on its own.
         basis: Directions ``[D, F]`` that raw features were reduced to, if they were.
     """
 
-    x: Features
-    adj: Propagator | SparseMatrix | None = None
+    x: Features | Collected
+    adj: Propagator | SparseMatrix | list[SparseMatrix] | None = None
     basis: Tensor | None = None
 
     @property
@@ -38,14 +38,13 @@ class Prepared:
         """Number of features F."""
         return int(self.x.shape[1])
 
-    def rows(self, index: Tensor) -> Prepared:
-        """Return the rows ``index`` ``[n]`` of inputs without adjacency."""
-        x = self.x.rows(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return Prepared(x)
+    def rows(self, rows: Tensor | slice) -> Prepared:
+        """Return some rows, by node id ``[n]`` or as a slice, without their adjacency."""
+        return Prepared(self.x[rows] if isinstance(self.x, Tensor) else self.x.rows(rows))
 
     def to(self, device: torch.device | str) -> Prepared:
         """Return a copy on ``device``; the CPU copy is the object itself."""
         if torch.device(device).type == "cpu":
             return self
-        adj: Any = None if self.adj is None else self.adj.to(device)
-        return Prepared(self.x.to(device), adj, self.basis)
+        adj: Any = self.adj
+        return Prepared(self.x.to(device), None if adj is None else adj.to(device), self.basis)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from torch_geometric.nn.models import GraphSAGE as PyGGraphSAGE
 
-from graphclean.nn.convolutional import ConvolutionalClassifier
-from graphclean.nn.features import Features, InputLinear
+from graphclean.nn.convolutional import ConvolutionalClassifier, Layer, Layered, collect, targets
+from graphclean.nn.features import Collected, Features, InputLinear
 from graphclean.nn.params import estimator
 from graphclean.sparse.propagator import Propagator
 
@@ -33,6 +33,8 @@ class GraphSAGE(ConvolutionalClassifier):
 
     name: ClassVar[str] = "sage"
 
+    reads_own: ClassVar[bool] = True
+
     def _adjacency(self, data: Any) -> Propagator:
         return Propagator.from_data(data, norm="row")
 
@@ -40,7 +42,7 @@ class GraphSAGE(ConvolutionalClassifier):
         return _GraphSAGE
 
 
-class _GraphSAGE(PyGGraphSAGE):  # type: ignore[misc]
+class _GraphSAGE(Layered, PyGGraphSAGE):  # type: ignore[misc]
     def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
         return _SAGEConv(in_channels, out_channels, **kwargs)
 
@@ -54,6 +56,7 @@ class _SAGEConv(SAGEConv):  # type: ignore[misc]
         self.lin_l = InputLinear.like(self.lin_l)
         self.lin_r = InputLinear.like(self.lin_r)
 
-    def forward(self, x: Features, adj: Propagator, size: None = None) -> Tensor:
-        out: Tensor = adj @ self.lin_l.project(x) + self.lin_l.bias + self.lin_r(x)
+    def forward(self, x: Features | Collected, adj: Layer | None) -> Tensor:
+        own = self.lin_r(targets(x, adj))
+        out: Tensor = collect(self.lin_l, x, adj) + self.lin_l.bias + own
         return out

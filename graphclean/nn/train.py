@@ -1,4 +1,4 @@
-"""The one full-batch training loop of every neural model."""
+"""The one training loop of every neural model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from graphclean.nn.batches import Batches, Reader, Rows
+from graphclean.nn.distributed import ALONE, Replicas
 from graphclean.nn.supervision import Supervision
 from graphclean.types import InputError
 
@@ -65,30 +67,36 @@ def cross_entropy(logits: Tensor, target: Tensor, index: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, reduction="none")
 
 
-def train_full_batch(
+def train(
     module: nn.Module,
-    train_logits: Callable[[], Tensor],
-    val_logits: Callable[[], Tensor],
+    reader: Reader,
     labels: Supervision,
+    batches: Batches,
     settings: TrainSettings,
     callbacks: Iterable[Callback] = (),
+    replicas: Replicas = ALONE,
 ) -> TrainResult:
     r"""Minimise :math:`\sum_i w_i \ell_i / \sum_i w_i` over the training rows with Adam.
 
-    After every step the validation rows are predicted in evaluation mode and judged by their given
+    The loss of a batch B of the n rows is
+    :math:`\frac{n}{|B|} \sum_{i \in B} w_i \ell_i / \sum_{i=1}^n w_i`: unbiased, so that a batch of
+    light rows moves the network little, and the loss itself when B is all rows.
+
+    After every epoch the validation rows are predicted in evaluation mode and judged by their given
     labels: mean cross-entropy (``val_loss``, lower is better) and ``val_accuracy``. A strictly
     better epoch becomes the best one, so the earliest of equals wins. Ctrl-C ends the training and
     keeps the model as it is.
 
     Args:
         module: The network; its parameters and buffers are trained in place.
-        train_logits: Returns the logits of the training rows ``[n, C]``; called in training mode.
-        val_logits: Returns the logits of the validation rows ``[m, C]``; called in evaluation mode.
+        reader: Computes logits with it.
         labels: Targets and rows, on the device of the module.
+        batches: The rows of every step.
         settings: Optimiser, length, early stopping.
         callbacks: Each is called with ``{"event": "start", "epochs", "n_train", "n_val"}``, with
             ``{"event": "epoch", "epoch", "loss", ...}`` after every epoch, and with
             ``{"event": "end", "epoch", "best_epoch", "stop_reason"}``.
+        replicas: The processes that train together.
 
     Raises:
         InputError: The loss has not one value per row, or became infinite or NaN.
@@ -97,9 +105,8 @@ def train_full_batch(
     optimizer = torch.optim.Adam(
         module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
-    target = labels.target[labels.train_index]
+    objective = _Objective(labels, settings.loss)
     validate = len(labels.val_index) > 0
-    val_target = labels.target[labels.val_index]
     result = TrainResult(best={}, last={})
     best_score, epoch, stop = -float("inf"), 0, False
     _emit(
@@ -115,22 +122,24 @@ def train_full_batch(
     try:
         while epoch < settings.epochs and not stop:
             module.train()
-            optimizer.zero_grad()
-            losses = settings.loss(train_logits(), target, labels.train_index)
-            if losses.shape != labels.train_index.shape:
-                raise InputError("loss", tuple(losses.shape), "Return one value per row, [n].")
-            loss = _weighted_mean(losses, labels.weight)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            values = {"loss": float(loss.detach())}
-            if not torch.isfinite(loss):
+            mean = torch.zeros((), device=labels.train_index.device)
+            for rows in batches.epoch():
+                optimizer.zero_grad()
+                own = replicas.own if isinstance(rows, slice) else rows[replicas.own]
+                share = objective.share(rows)
+                loss = objective(reader.train_logits(own), own, share)
+                loss.backward()  # type: ignore[no-untyped-call]
+                mean += share * replicas.add_gradients(module, loss)
+                optimizer.step()
+            values = {"loss": float(mean)}
+            if not torch.isfinite(mean):
                 raise InputError(
                     "lr", settings.lr, f"The loss is {values['loss']}: lower lr or scale data.x."
                 )
             epoch += 1
             score = float(epoch)
             if validate:
-                values |= _judge(module, val_logits, val_target)
+                values |= _judge(module, reader, labels, replicas)
                 sign = -1.0 if settings.monitor == "val_loss" else 1.0
                 score = sign * values[settings.monitor]
             if score > best_score:
@@ -140,7 +149,7 @@ def train_full_batch(
             for key, value in values.items():
                 result.history.setdefault(key, []).append(value)
             bar.update()
-            if _emit(callbacks, {"event": "epoch", "epoch": epoch, **values}):
+            if replicas.any(_emit(callbacks, {"event": "epoch", "epoch": epoch, **values})):
                 result.stop_reason, stop = "callback", True
             elif settings.patience is not None and epoch - result.best_epoch >= settings.patience:
                 result.stop_reason, stop = "patience", True
@@ -163,19 +172,39 @@ def train_full_batch(
     return result
 
 
-def _judge(module: nn.Module, val_logits: Callable[[], Tensor], target: Tensor) -> dict[str, float]:
+class _Objective:
+    """The weighted mean loss over the training rows, and its estimate from a batch."""
+
+    def __init__(self, labels: Supervision, loss: Loss) -> None:
+        self.index, self.weight, self.loss = labels.train_index, labels.weight, loss
+        self.target = labels.target[labels.train_index]
+        self.total: Tensor | int = len(self.index) if self.weight is None else self.weight.sum()
+
+    def share(self, rows: Rows) -> float:
+        """Return the share of a batch in the training rows."""
+        return 1.0 if isinstance(rows, slice) else len(rows) / len(self.index)
+
+    def __call__(self, logits: Tensor, rows: Rows, share: float) -> Tensor:
+        """Return what ``rows`` add to the loss of the batch that they are part of."""
+        losses = self.loss(logits, self.target[rows], self.index[rows])
+        if losses.shape != self.index[rows].shape:
+            raise InputError("loss", tuple(losses.shape), "Return one value per row, [n].")
+        weighted = losses if self.weight is None else losses * self.weight[rows]
+        return weighted.sum() / (self.total * share)
+
+
+def _judge(
+    module: nn.Module, reader: Reader, labels: Supervision, replicas: Replicas
+) -> dict[str, float]:
     module.eval()
+    target = labels.target[labels.val_index]
     with torch.no_grad():
-        logits = val_logits()
+        logits = replicas.gather(reader.val_logits(replicas.own), len(target))
         hard = target if target.dim() == 1 else target.argmax(dim=1)
         return {
             "val_loss": float(F.cross_entropy(logits, target)),
             "val_accuracy": float((logits.argmax(dim=1) == hard).double().mean()),
         }
-
-
-def _weighted_mean(losses: Tensor, weight: Tensor | None) -> Tensor:
-    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
 
 
 def _snapshot(module: nn.Module) -> State:

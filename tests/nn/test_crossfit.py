@@ -9,8 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphclean.nn import GCN, SGC, SIGN, cross_fit, stratified_folds
-from graphclean.nn.shipping import Parcel
+from graphclean.nn import APPNP, GCN, SGC, SIGN, cross_fit, crossfit, stratified_folds
 from graphclean.sparse.propagator import Propagator
 from graphclean.types import InputError, spawn_seeds
 
@@ -135,17 +134,47 @@ def test_class_smaller_than_the_folds_keeps_its_column(sbm: Data) -> None:
     assert out.pred_probs.shape == (90, 3)
 
 
-def test_preparation_runs_once(sbm: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    original = SIGN.prepare
+@pytest.mark.parametrize("classifier", [SIGN(hidden=4, hops=3), SGC(hops=2), APPNP(), GCN()])
+def test_preparation_is_shared_by_folds_repeats_and_seeds(
+    sbm: Data, classifier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts the sparse products outside the epochs: all of them are the preparation's."""
+    products = preparations = 0
+    inside: list[bool] = []
+    multiply, prepare, fold = Propagator.__matmul__, type(classifier).prepare, crossfit._fit_fold
 
-    def counted(self: SIGN, data: Data) -> Any:
-        calls.append(1)
-        return original(self, data)
+    def counted(self: Propagator, x: Tensor) -> Tensor:
+        nonlocal products
+        products += not inside
+        return multiply(self, x)
 
-    monkeypatch.setattr(SIGN, "prepare", counted)
-    cross_fit(SIGN(epochs=1, hidden=4), sbm, n_folds=3, n_repeats=2)
-    assert len(calls) == 1
+    def prepared(self: Any, data: Data) -> Any:
+        nonlocal preparations
+        preparations += 1
+        return prepare(self, data)
+
+    def fitted(*args: Any) -> Any:
+        inside.append(True)
+        result = fold(*args)
+        inside.pop()
+        return result
+
+    monkeypatch.setattr(Propagator, "__matmul__", counted)
+    monkeypatch.setattr(type(classifier), "prepare", prepared)
+    monkeypatch.setattr(crossfit, "_fit_fold", fitted)
+    counts = []
+    for folds, repeats in ((2, 1), (3, 2)):
+        products = preparations = 0
+        cross_fit(classifier.set_params(epochs=1), sbm, n_folds=folds, n_repeats=repeats)
+        counts.append((products, preparations))
+    hops = {"sign": 3, "sgc": 2, "gcn": 1, "appnp": 0}[classifier.name]
+    assert counts == [(hops, 1), (hops, 1)]
+
+
+def test_classifiers_on_one_graph_share_its_operator(sbm: Data) -> None:
+    gcn, appnp, other = GCN().prepare(sbm), APPNP().prepare(sbm), GCN().prepare(sbm.clone())
+    assert gcn.adj is appnp.adj
+    assert gcn.adj is not other.adj
 
 
 def test_progress_and_events(sbm: Data, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,16 +228,3 @@ def test_interrupted_fit_interrupts_the_run(sbm: Data) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cross_fit(Interrupted(), sbm, n_folds=2)
-
-
-def test_parcel_returns_equal_private_content(words: Data) -> None:
-    prepared = GCN().prepare(words)
-    assert prepared.adj.csr is prepared.adj.csr_transposed
-    graph, copied = Parcel.pack((words, prepared)).unpack()
-    assert torch.equal(graph.x, words.x)
-    assert torch.equal(graph.edge_index, words.edge_index)
-    assert graph.x.data_ptr() != words.x.data_ptr()
-    assert torch.equal(copied.x.csr.to_dense(), prepared.x.csr.to_dense())
-    assert isinstance(copied.adj, Propagator)
-    assert copied.adj.csr is copied.adj.csr_transposed
-    assert torch.equal(copied.adj @ torch.ones(90), prepared.adj @ torch.ones(90))

@@ -172,6 +172,8 @@ def test_progress_bar_goes_to_stderr(sbm: Data, capsys: pytest.CaptureFixture[st
     ("params"),
     [
         {"epochs": 0},
+        {"batch_size": 0},
+        {"data_parallel": 1},
         {"epochs": True},
         {"hidden": 1.5},
         {"lr": 0},
