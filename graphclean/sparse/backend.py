@@ -143,8 +143,14 @@ def _torch_product(matrix: Tensor, x: Tensor) -> Tensor:
 
 def _mkl(matrix: Tensor, x: Tensor) -> Tensor:
     if matrix._nnz() <= _INT32_MAX:
-        return matrix @ x
-    return _by_rows(matrix, x, _torch_product, _INT32_MAX)
+        return _unfilled(matrix, x)
+    return _by_rows(matrix, x, _unfilled, _INT32_MAX)
+
+
+def _unfilled(matrix: Tensor, x: Tensor) -> Tensor:
+    # "matrix @ x" fills the result with zeros before MKL writes it.
+    nothing = x.new_zeros(1, 1).expand(matrix.shape[0], x.shape[1])
+    return torch.addmm(nothing, matrix, x, beta=0)
 
 
 def _native(matrix: Tensor, x: Tensor) -> Tensor:

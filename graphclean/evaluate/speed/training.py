@@ -22,6 +22,7 @@ from graphclean.evaluate.speed.cases import Case
 from graphclean.evaluate.speed.comparison import OURS, Comparison
 from graphclean.evaluate.speed.product import ours, pyg_csr, pyg_edges
 from graphclean.nn import APPNP, GCN, SGC, SIGN
+from graphclean.nn.features import Collected, Features
 from graphclean.nn.prepared import Prepared
 
 FEATURES, HIDDEN = 128, 64
@@ -34,8 +35,11 @@ def gcn(case: Case, device: str) -> Comparison:
     """Compare an epoch of a two-layer GCN: forward, backward, Adam; all nodes are labelled."""
     task = _Task(case, device)
     found = task.comparison("gcn", f"GCN epoch, {FEATURES}-{HIDDEN}-{case.num_classes}")
-    adj = found.prepare("graphclean: edges to CSR", lambda: ours(case, device, loops=True))
-    mine = GCN(hidden=HIDDEN)._network(Prepared(task.x, adj), case.num_classes)
+    model = GCN(hidden=HIDDEN)
+    prepared = found.prepare(
+        "graphclean: edges to CSR, first layer's S X", lambda: model.prepare(task.data())
+    ).to(device)
+    mine = model._network(prepared, case.num_classes)
     peer = PyGGCN(FEATURES, HIDDEN, 2, case.num_classes, dropout=0.5)
     prenormalised = PyGGCN(FEATURES, HIDDEN, 2, case.num_classes, dropout=0.5, normalize=False)
     csr = found.prepare(
@@ -43,7 +47,7 @@ def gcn(case: Case, device: str) -> Comparison:
         lambda: pyg_csr(case.num_nodes, pyg_edges(case, device, loops=True)),
     )
     found.expected = lambda: task.exact(mine, _exact_gcn)
-    task.add(found, OURS, mine, adj)
+    task.add(found, OURS, mine, prepared.adj, x=prepared.x, note="S X once for all epochs")
     task.add(found, "pyg", peer, task.edge_index, like=mine, note="edge_index, its default")
     task.add(
         found,
@@ -153,27 +157,27 @@ class _Task:
         adj: Any,
         *,
         like: nn.Module | None = None,
-        x: Tensor | None = None,
+        x: Features | Collected | None = None,
         note: str = "",
     ) -> None:
         """Add the epoch of a network that starts from the parameters of another."""
         if like is not None:
             network.load_state_dict(_renamed(like.state_dict()))
         network = network.to(self.device)
-        x = self.x if x is None else x
+        inputs = self.x if x is None else x
         fresh = copy.deepcopy(network).eval()
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, weight_decay=5e-4)
 
         def epoch() -> None:
             network.train()
             optimizer.zero_grad()
-            F.cross_entropy(network(x, adj), self.y).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(network(inputs, adj), self.y).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
         def check() -> list[Tensor]:
             """Return logits and gradients without dropout, at the first parameters."""
             fresh.zero_grad()
-            logits = fresh(x, adj)
+            logits = fresh(inputs, adj)
             F.cross_entropy(logits, self.y).backward()  # type: ignore[no-untyped-call]
             named = _renamed({key: value.grad for key, value in fresh.named_parameters()})
             return [logits, *(named[key] for key in sorted(named))]
