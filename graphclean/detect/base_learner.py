@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphclean.data import labelled_mask
 from graphclean.nn.appnp import APPNP
 from graphclean.nn.classifier import NodeClassifier
 from graphclean.nn.mlp import MLP
@@ -15,6 +16,8 @@ LARGE_EDGES = 2_000_000
 """Above either, counting an undirected edge twice, the defaults train in mini-batches."""
 
 _BATCH = 4096
+_STEPS = 1500
+"""Gradient steps that a mini-batch learner gets, about, whatever the size of the graph."""
 
 
 def is_large(graph: Any) -> bool:
@@ -32,7 +35,7 @@ def default_classifier(graph: Any) -> NodeClassifier:
     if is_large(graph):
         return SIGN(
             hops=2,
-            epochs=10,
+            epochs=_epochs(graph),
             batch_size=_BATCH,
             val_fraction=0.0,
             patience=None,
@@ -45,8 +48,14 @@ def feature_view_classifier(graph: Any) -> NodeClassifier:
     """Return the learner that reads features and no edges: an MLP."""
     settings: dict[str, Any] = {"epochs": 100}
     if is_large(graph):
-        settings = {"epochs": 10, "batch_size": _BATCH}
+        settings = {"epochs": min(_epochs(graph), 100), "batch_size": _BATCH}
     return MLP(val_fraction=0.0, patience=None, feature_norm="auto", **settings)
+
+
+def _epochs(graph: Any) -> int:
+    """Return the passes over the labelled nodes that make about ``_STEPS`` steps: 5 to 200."""
+    per_epoch = -(-int(labelled_mask(graph).sum()) // _BATCH)
+    return min(max(_STEPS // max(per_epoch, 1), 5), 200)
 
 
 def resolve_classifier(classifier: Any, graph: Any) -> ProbabilisticClassifier:
