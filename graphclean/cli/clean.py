@@ -37,6 +37,7 @@ _UNRECORDED = ("out", "top", "as_json", "quiet", "jobs", "root")
         "graphclean clean digits --noise confusion:0.1 --seed 0 --out out/demo",
         "graphclean clean cora --action relabel --min-confidence 0.7 --out out/cora",
         "graphclean clean --nodes n.csv --edges e.csv --label topic --id paper --out out/",
+        "graphclean clean --graph graph.csr --nodes nodes.parquet --label topic --out out/",
         "graphclean clean --graph graph.npz --detector confident_learning --classifier gcn",
         "graphclean clean cora --noise pair:0.1 --protocol graphcleaner --split public "
         "--set mode=paper",
@@ -120,9 +121,10 @@ def clean(
     """Find the wrong labels of a graph and repair them.
 
     NAME is a named graph (graphclean list datasets); your own graph comes with --graph, or with
-    --nodes, --edges and --label. With --out, writes issues.csv, issues.parquet, summary.json,
-    transition.csv, the cleaned graph (cleaned.npz; of tables also cleaned_nodes.csv and
-    cleaned_edges.csv) and report.html. Without it, only shows what it finds.
+    --nodes, --edges and --label (of a converted one: --graph, --nodes and --label). With --out,
+    writes issues.csv, issues.parquet, summary.json, transition.csv, the cleaned graph
+    (cleaned.npz; of tables also cleaned_nodes.csv and, with --edges, cleaned_edges.csv) and
+    report.html. Without it, only shows what it finds.
     """
     say = _silent if quiet else _to_stderr
     gate = {"min_confidence": min_confidence, "min_gain": min_gain}

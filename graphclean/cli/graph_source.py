@@ -16,7 +16,12 @@ SPLITS = ("public", "random", "fractions", "all")
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _OPTIONS = (
-    click.option("--graph", type=_FILE, help="Graph in one file: .npz or .graphml."),
+    click.option(
+        "--graph",
+        type=click.Path(path_type=Path),
+        help="Graph in one file, .npz or .graphml, or a folder that graphclean convert wrote, "
+        "which goes with --nodes.",
+    ),
     click.option("--nodes", type=_FILE, help="Table of nodes: .csv, .tsv or .parquet."),
     click.option("--edges", type=_FILE, help="Table of edges that goes with --nodes."),
     click.option("--label", metavar="COLUMN", help="Column of the nodes with the given labels."),
@@ -77,11 +82,12 @@ class GraphSource:
 
         if self.name is not None:
             return load(self.name, self.root)
-        path = self.nodes or self.graph
+        path, nodes = (self.graph, self.nodes) if self.graph else (self.nodes, None)
         assert path is not None
         return read_graph(
             path,
             self.label,
+            nodes=nodes,
             edges=self.edges,
             id=self.id,
             source=self.source,
@@ -95,14 +101,17 @@ class GraphSource:
 
         Raises:
             click.UsageError: What to change.
+            InputError: A folder of edges without a table of labels.
         """
         kinds = {"a name": self.name, "--graph": self.graph, "--nodes": self.nodes}
         found = [kind for kind, value in kinds.items() if value is not None]
-        if len(found) != 1:
+        folder = self.graph is not None and self.graph.is_dir()
+        if len(found) != 1 and not (folder and self.name is None):
             said = f"Got {' and '.join(found)}: choose one." if found else "No graph given."
             raise click.UsageError(
                 f"{said} Name a graph (graphclean list datasets), or pass --graph FILE, "
-                "or --nodes FILE --edges FILE --label COLUMN."
+                "or --nodes FILE --edges FILE --label COLUMN, "
+                "or --graph FOLDER --nodes FILE --label COLUMN."
             )
         columns = ("edges", "label", "id", "source", "target", "weight", "features")
         unused = columns if self.name else ("root",)
@@ -112,6 +121,22 @@ class GraphSource:
                 raise click.UsageError(f"--{written} does not go with {found[0]}.")
         if self.graph is not None and self.edges is not None:
             raise click.UsageError("--edges goes with --nodes, not with --graph.")
+        edges_only = self.name if self.name else self.graph if not self.nodes else None
+        if edges_only is not None and Path(edges_only).is_dir():
+            _refuse_edges_only(edges_only)
+
+
+def _refuse_edges_only(folder: str | Path) -> None:
+    """Say where labels come from if this is a converted graph, which has none."""
+    from graphclean.data.converted import is_converted
+    from graphclean.types import InputError
+
+    if is_converted(folder):
+        raise InputError(
+            "labels",
+            f"{folder} has none, only edges",
+            f"Pass --graph {folder} --nodes FILE --label COLUMN (and --id COLUMN).",
+        )
 
 
 def graph_options(command: _Command) -> _Command:

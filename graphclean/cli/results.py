@@ -52,20 +52,25 @@ def _tables(graph: GraphSource, cleaned: Any) -> dict[str, Any]:
 
     Targets stay out of the table of nodes, where the next reader would take them for features.
     """
-    if graph.nodes is None or graph.edges is None:
+    if graph.nodes is None:
         return {}
+    import numpy as np
     import pandas as pd
 
     from graphclean.data import class_names, node_ids
+    from graphclean.data.ids import find_ids, id_index
     from graphclean.data.table_files import read_table
+    from graphclean.data.tables import id_column
 
     names = class_names(cleaned)
-    nodes, edges = (read_table(path, str(path))[0] for path in (graph.nodes, graph.edges))
-    labels = [names[code] if code >= 0 else "" for code in cleaned.y.tolist()]
-    tables = {
-        "cleaned_nodes.csv": nodes.assign(**{str(graph.label): labels}),
-        "cleaned_edges.csv": edges,
-    }
+    nodes = read_table(graph.nodes, str(graph.nodes))[0]
+    column = id_column(nodes, graph.id, str(graph.label))
+    ids = nodes.index.to_series() if column is None else nodes[column]
+    order = find_ids(id_index(node_ids(cleaned)), ids)
+    labels = np.array([*names, ""], dtype=object)[cleaned.y.numpy()[order]]
+    tables = {"cleaned_nodes.csv": nodes.assign(**{str(graph.label): labels})}
+    if graph.edges is not None:
+        tables["cleaned_edges.csv"] = read_table(graph.edges, str(graph.edges))[0]
     targets = pd.DataFrame({"node_id": node_ids(cleaned)})
     if "y_soft" in cleaned:
         soft = pd.DataFrame(cleaned.y_soft.numpy(), columns=pd.Index(names))

@@ -6,7 +6,6 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch_geometric.data import Data
-from torch_geometric.utils import coalesce, to_undirected
 
 from graphclean.types import InputError
 
@@ -15,21 +14,9 @@ def checked_edges(data: Data, nodes: int, directed: bool, notes: list[str]) -> D
     """Set simple, sorted, in-range edges on ``data`` (a copy the caller owns) and return it."""
     given = _edge_index(data, nodes)
     weight = _edge_weight(data, given)
-    done = weight is None and _is_simple_undirected(given, nodes)
     edges = given.long()
-    if not done:
-        edges, weight = _simplified(edges, weight, nodes, notes)
-    if not directed and not done:
-        before = edges.shape[1]
-        if weight is None:
-            edges = to_undirected(edges, num_nodes=nodes)
-        else:
-            edges, weight = to_undirected(edges, weight, num_nodes=nodes, reduce="max")
-        added = edges.shape[1] - before
-        if added:
-            notes.append(
-                f"{_counted(added, 'reverse edge')} added: the graph is treated as undirected"
-            )
+    if not _is_simple_undirected(given, nodes, weight):
+        edges, weight = _simplified(edges, weight, nodes, directed, notes)
     if not torch.equal(edges, given):
         for key in _edge_attributes(data, nodes, given.shape[1]):
             del data[key]
@@ -53,8 +40,8 @@ def _edge_index(data: Data, nodes: int) -> torch.Tensor:
         raise InputError("edge_index", f"shape {list(edges.shape)}", "Pass a tensor [2, E].")
     if edges.is_floating_point() or edges.is_complex() or edges.dtype == torch.bool:
         raise InputError("edge_index", f"dtype {edges.dtype}", "Pass integers (torch.long).")
-    wrong = ((edges < 0) | (edges >= nodes)).any(dim=0).nonzero().view(-1)
-    if len(wrong):
+    if edges.numel() and (int(edges.min()) < 0 or int(edges.max()) >= nodes):
+        wrong = ((edges < 0) | (edges >= nodes)).any(dim=0).nonzero().view(-1)
         first = int(wrong[0])
         raise InputError(
             "edge_index",
@@ -87,47 +74,73 @@ def _edge_weight(data: Data, edges: torch.Tensor) -> torch.Tensor | None:
     return weight
 
 
-def _is_simple_undirected(edges: torch.Tensor, nodes: int) -> bool:
+def _is_simple_undirected(
+    edges: torch.Tensor, nodes: int, weight: torch.Tensor | None = None
+) -> bool:
     """Tell without sorting whether the edges are what ``check`` would make of them.
 
-    That is: in order of source and target, each once, no loop, each beside its reverse.
+    That is: in order of source and target, each once, no loop, each beside its reverse, which has
+    the same positive weight.
     """
     source, target = edges.cpu().numpy()
     step = np.diff(source)
     in_order = (step > 0) | ((step == 0) & (np.diff(target) > 0))
     if not in_order.all() or (source == target).any():
         return False
+    if weight is not None and not (weight > 0).all():
+        return False
+    values = np.ones(len(target), dtype=bool) if weight is None else weight.cpu().numpy()
     start = np.searchsorted(source, np.arange(nodes + 1))
-    pattern = np.ones(len(target), dtype=np.int8)
-    rows = sp.csr_array((pattern, target, start), shape=(nodes, nodes))
+    rows = sp.csr_array((values, target, start), shape=(nodes, nodes))
     columns = rows.T.tocsr()
-    return np.array_equal(rows.indptr, columns.indptr) and np.array_equal(
-        rows.indices, columns.indices
+    return all(
+        np.array_equal(getattr(rows, part), getattr(columns, part))
+        for part in ("indptr", "indices", "data")
     )
 
 
 def _simplified(
-    edges: torch.Tensor, weight: torch.Tensor | None, nodes: int, notes: list[str]
+    edges: torch.Tensor,
+    weight: torch.Tensor | None,
+    nodes: int,
+    directed: bool,
+    notes: list[str],
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Remove self-loops and zero-weight edges, merge duplicates (weights are summed), sort."""
-    keep = edges[0] != edges[1]
+    """Remove self-loops and zero-weight edges, merge duplicates, add reverse edges, sort.
+
+    Weights of duplicates are summed; of an edge and its reverse the larger counts for both.
+    """
+    source, target = edges.cpu().numpy()
+    keep = source != target
     if not keep.all():
         notes.append(f"{_counted(int((~keep).sum()), 'self-loop')} removed")
+    values = np.ones(len(source), dtype=bool)
     if weight is not None:
-        zero = keep & (weight == 0)
+        values = weight.cpu().double().numpy()
+        zero = keep & (values == 0)
         if zero.any():
             notes.append(f"{_counted(int(zero.sum()), 'edge')} of weight zero removed")
         keep &= ~zero
-        weight = weight[keep]
-    edges = edges[:, keep]
-    count = edges.shape[1]
-    if weight is None:
-        edges = coalesce(edges, num_nodes=nodes)
-    else:
-        edges, weight = coalesce(edges, weight, num_nodes=nodes, reduce="sum")
-    if edges.shape[1] != count:
-        merged = _counted(count - edges.shape[1], "duplicate edge")
+    if not keep.all():
+        source, target, values = source[keep], target[keep], values[keep]
+    # Rows and columns are bucketed in linear time; of bools the sum is "or".
+    matrix = sp.coo_array((values, (source, target)), shape=(nodes, nodes)).tocsr()
+    matrix.sum_duplicates()
+    if matrix.nnz != len(source):
+        merged = _counted(len(source) - matrix.nnz, "duplicate edge")
         notes.append(f"{merged} merged{'' if weight is None else ', weights summed'}")
+    if not directed:
+        count = matrix.nnz
+        matrix = matrix.maximum(matrix.T.tocsr())
+        if matrix.nnz != count:
+            added = _counted(matrix.nnz - count, "reverse edge")
+            notes.append(f"{added} added: the graph is treated as undirected")
+    merged_edges = np.empty((2, matrix.nnz), dtype=np.int64)
+    merged_edges[0] = np.repeat(np.arange(nodes, dtype=np.int32), np.diff(matrix.indptr))
+    merged_edges[1] = matrix.indices
+    edges = torch.from_numpy(merged_edges).to(edges.device)
+    if weight is not None:
+        weight = torch.from_numpy(matrix.data.astype(np.float32)).to(edges.device)
     return edges, weight
 
 

@@ -19,6 +19,8 @@ MAX_ONE_HOT = 50
 MAX_WORDS = 1000
 TEXT_DIMENSIONS = 64
 
+_FIRST_ROWS = 1000
+
 
 def encode_columns(
     table: pd.DataFrame, notes: list[str]
@@ -55,11 +57,11 @@ def encode_columns(
         if not block_names:
             notes.append(f"column {column!r} left out: it is constant, or no word occurs twice")
             continue
-        blocks.append(block)
+        blocks.append(block.astype(np.float32))
         names += block_names
     if not blocks:
         return None, None
-    return torch.from_numpy(np.hstack(blocks).astype(np.float32)), names
+    return torch.from_numpy(np.hstack(blocks)), names
 
 
 def copies_of_label(table: pd.DataFrame, y: torch.Tensor) -> list[str]:
@@ -69,13 +71,22 @@ def copies_of_label(table: pd.DataFrame, y: torch.Tensor) -> list[str]:
     """
     labelled = (y >= 0).numpy()
     codes = y.numpy()[labelled]
+    if not len(codes) or (codes == codes[0]).all():
+        return []
     copies = []
     for column in table.columns:
-        values = pd.factorize(table[column][labelled], use_na_sentinel=False)[0]
-        pairs = len(np.unique(np.stack([values, codes]), axis=1).T) if len(codes) else 0
-        if pairs > 1 and pairs == len(np.unique(values)) == len(np.unique(codes)):
+        values = table[column][labelled]
+        # Few columns rename the label on their first rows: the others are not read further.
+        if all(_renames(values.iloc[:rows], codes[:rows]) for rows in (_FIRST_ROWS, len(codes))):
             copies.append(column)
     return copies
+
+
+def _renames(values: pd.Series, codes: np.ndarray) -> bool:
+    """Whether equal values have equal codes and different ones different."""
+    numbers, distinct = pd.factorize(values, use_na_sentinel=False)
+    pairs = len(np.unique(numbers * (int(codes.max()) + 1) + codes))
+    return pairs == len(distinct) == len(np.unique(codes))
 
 
 def _seconds(values: pd.Series) -> pd.Series:
@@ -94,9 +105,9 @@ def _numbers(values: pd.Series, column: str) -> tuple[np.ndarray, list[str]]:
     known = numbers[~missing]
     columns: list[np.ndarray] = []
     names: list[str] = []
-    if len(np.unique(known)) > 1:
+    if len(known) and (known != known[0]).any():
         filled = np.where(missing, known.mean(), numbers)
-        if not np.isin(known, (0.0, 1.0)).all():
+        if not ((known == 0) | (known == 1)).all():
             filled = (filled - filled.mean()) / filled.std()
         columns.append(filled)
         names.append(column)
@@ -120,7 +131,7 @@ def _strings(values: pd.Series, column: str) -> tuple[np.ndarray, list[str]]:
     if missing.any():
         columns.append(missing)
         names.append(f"{column} missing")
-    return np.stack(columns, axis=1).astype(np.float64), names
+    return np.stack(columns, axis=1), names
 
 
 def _words(texts: list[str], column: str) -> tuple[np.ndarray, list[str]]:

@@ -13,11 +13,12 @@ import scipy.sparse as sp
 import torch
 from torch_geometric.data import Data
 
+from graphclean.data.converted import from_converted
 from graphclean.data.features import from_scipy_features
 from graphclean.data.labels import encode_labels
 from graphclean.data.npz import load_npz
-from graphclean.data.table_files import TABLE_SUFFIXES, table_suffix
-from graphclean.data.tables import build_graph, from_tables
+from graphclean.data.tables import NodeColumns, build_graph, edges_between, from_tables
+from graphclean.sparse.edge_tables import TABLE_SUFFIXES, table_suffix
 from graphclean.types import InputError
 
 
@@ -61,16 +62,13 @@ def from_networkx(
     if not graph.is_directed():
         source, target = source + target, target + source
         weights = None if weights is None else np.concatenate([weights, weights])
-    return build_graph(
-        ids,
-        _spread_vectors(attributes[columns]),
-        attributes[label],
-        (source, target),
-        weights,
-        name=name or graph.name or None,
-        keep_copies=wanted is not None,
-        notes=[],
+    nodes = NodeColumns(
+        ids, _spread_vectors(attributes[columns]), attributes[label], chosen=wanted is not None
     )
+    data = build_graph(nodes, edges_between(ids, source, target), weights, [])
+    if name or graph.name:
+        data.name = name or graph.name
+    return data
 
 
 def from_scipy(
@@ -152,6 +150,7 @@ def read_graph(
     path: str | Path,
     label: str | None = None,
     *,
+    nodes: str | Path | None = None,
     edges: str | Path | None = None,
     id: str | None = None,
     source: str | None = None,
@@ -159,20 +158,22 @@ def read_graph(
     weight: str | None = None,
     features: str | Sequence[str] | None = None,
 ) -> Data:
-    """Read a graph from a file, by its suffix.
+    """Read a graph from a file, by its suffix, or from a folder.
 
     - ``.npz``: `load_npz` (the labels are in the file: no other argument).
     - ``.graphml``: `load_graphml` (``label``; ``features`` and ``weight`` if wanted).
     - ``.csv .tsv .parquet``: `from_tables` (the table of nodes; ``edges`` and ``label``).
+    - a folder that ``graphclean convert`` wrote: `graphclean.data.converted.from_converted`
+      (``nodes`` and ``label``; without them a graph of edges only).
 
     Raises:
         InputError: If the suffix is not known, the file does not exist, an argument is missing
             or one is given that this kind of file does not use.
     """
-    path = _existing(path)
-    suffix = table_suffix(path)
+    path = Path(path)
     given = {
         "label": label,
+        "nodes": nodes,
         "edges": edges,
         "id": id,
         "source": source,
@@ -180,21 +181,28 @@ def read_graph(
         "weight": weight,
         "features": features,
     }
+    if path.is_dir():
+        _only(given, "converted graphs", ("nodes", "label", "id", "features"))
+        return from_converted(path, nodes, label=label, id=id, features=features)
+    suffix = table_suffix(_existing(path))
     if suffix == ".npz":
-        _only(given, suffix, ())
+        _only(given, f"{suffix} files", ())
         return load_npz(path)
     if suffix not in (".graphml", *TABLE_SUFFIXES):
         raise InputError(
             "path",
             str(path),
-            f"Pass a file with suffix .npz, .graphml, {', '.join(TABLE_SUFFIXES)}"
-            " (a Data object in memory: save_npz writes it without pickle).",
+            f"Pass a file with suffix .npz, .graphml, {', '.join(TABLE_SUFFIXES)}, or a folder "
+            "written by graphclean convert (of a Data object in memory: save_npz writes it without "
+            "pickle).",
         )
     if label is None:
         raise InputError("label", "missing", "Name the column or attribute that holds the labels.")
     if suffix == ".graphml":
-        _only(given, suffix, ("label", "features", "weight"))
+        _only(given, f"{suffix} files", ("label", "features", "weight"))
         return load_graphml(path, label, features, weight=weight)
+    if nodes is not None:
+        raise InputError("nodes", str(nodes), f"Leave it out: {path.name} is the table of nodes.")
     if edges is None:
         raise InputError("edges", "missing", f"Pass the table of edges that goes with {path.name}.")
     return from_tables(
@@ -217,10 +225,10 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _only(given: dict[str, Any], suffix: str, used: tuple[str, ...]) -> None:
+def _only(given: dict[str, Any], source: str, used: tuple[str, ...]) -> None:
     for argument, value in given.items():
         if value is not None and argument not in used:
-            raise InputError(argument, value, f"Leave it out: {suffix} files do not use it.")
+            raise InputError(argument, value, f"Leave it out: {source} do not use it.")
 
 
 def _spread_vectors(table: pd.DataFrame) -> pd.DataFrame:

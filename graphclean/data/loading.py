@@ -1,4 +1,4 @@
-"""Named graphs, through their cards in ``datasets/``."""
+"""Named graphs, through their cards in ``datasets/``, and converted ones by their folder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from torch_geometric.data import Data
 
 from graphclean.data.check_labels import checked_labels
+from graphclean.data.converted import from_converted, is_converted
 from graphclean.data.npz import read_gnn_benchmark
 from graphclean.data.raw_files import raw_folder, read_raw
 from graphclean.data.splits import SplitKind
 from graphclean.data.splits import split as make_split
 from graphclean.recipes import DatasetCard, get_recipe, list_recipes, load_object
-from graphclean.types import Seed
+from graphclean.types import InputError, Seed
 
 
 def list_datasets() -> list[DatasetCard]:
@@ -24,13 +25,13 @@ def list_datasets() -> list[DatasetCard]:
 
 
 def load(
-    name: str,
+    name: str | Path,
     root: str | Path | None = None,
     *,
     split: SplitKind | None = None,
     random_state: Seed = 0,
 ) -> Data:
-    """Load a named graph, such as ``"cora"`` or the bundled ``"digits"``.
+    """Load a named graph, such as ``"cora"`` or the bundled ``"digits"``, or a converted one.
 
     The graph comes as its authors published it and PyG reads it (edges as they are, features dense
     or, where large and sparse, ``torch.sparse_csr``), with three additions: labels that
@@ -38,8 +39,11 @@ def load(
     card's ``known_issues``), ``data.class_names`` and ``data.name``. Raw files are read where they
     lie and nothing is written beside them; processed graphs are not cached.
 
+    The path of a folder that ``graphclean convert`` wrote gives its edges, to set ``x`` and ``y``
+    on; `read_graph` takes them from a table of nodes.
+
     Args:
-        name: Name of a card; case, ``-`` and ``_`` do not matter.
+        name: Name of a card (case, ``-`` and ``_`` do not matter), or the path of a folder.
         root: Folder of raw files, ``<root>/<PyG class>/...``; default ``$GRAPHCLEAN_DATA``, then
             the user's cache folder, into which missing files are downloaded.
         split: Masks to make with `graphclean.data.split`; default those that come with the graph.
@@ -49,7 +53,12 @@ def load(
         InputError: If no card has this name, or raw files are missing (the message says which and
             where they were looked for) or damaged.
     """
-    card = cast(DatasetCard, get_recipe("datasets", name))
+    if is_converted(name):
+        if root is not None:
+            raise InputError("root", str(root), "Leave it out: it goes with a named graph.")
+        data = from_converted(name)
+        return data if split is None else make_split(data, split, random_state=random_state)
+    card = cast(DatasetCard, get_recipe("datasets", str(name)))
     folder = raw_folder(card, root) if card.raw else None
     if card.format == "gnn-benchmark" and folder is not None:
         data = read_gnn_benchmark(folder / card.raw[0].path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
 import zipfile
@@ -23,12 +22,14 @@ from graphclean.types import InputError
 FORMAT = "graphclean-graph-1"
 _META = "meta"
 _CSR = "csr:"
+_SAMPLE_BYTES, _SAMPLE_BLOCKS = 2**20, 16
 
 
 def save_npz(data: Data, path: str | Path) -> Path:
-    """Write a graph to one compressed ``.npz`` file; the same graph gives the same bytes.
+    """Write a graph to one ``.npz`` file; the same graph gives the same bytes.
 
-    Tensors are stored as arrays (sparse ones by their three parts); strings, numbers and lists of
+    Tensors are stored as arrays (sparse ones by their three parts), compressed where that makes
+    them smaller; strings, numbers and lists of
     them (``name``, ``class_names``, ``node_ids``, ``feature_names``, ``check_notes``) as JSON. The
     file appears whole or not at all.
 
@@ -55,12 +56,9 @@ def save_npz(data: Data, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with zipfile.ZipFile(temporary, "x") as archive:
+        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for key in sorted(arrays):
-                buffer = io.BytesIO()
-                np.save(buffer, arrays[key], allow_pickle=False)
-                entry = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED, 6)
+                _write(archive, f"{key}.npy", arrays[key])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -109,6 +107,25 @@ def read_gnn_benchmark(path: Path) -> Data:
     if "edge_weight" in data:
         del data.edge_weight
     return data
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Stream an array into an archive, compressed if a sample of it shrinks.
+
+    Names without a time are of 1980, the first time that archives know.
+    """
+    stored = zipfile.ZipInfo(name)
+    with archive.open(name if _shrinks(array) else stored, "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _shrinks(array: np.ndarray) -> bool:
+    """Whether compression takes a fifth off blocks from all over an array."""
+    flat = array.reshape(-1)
+    block = max(_SAMPLE_BYTES // _SAMPLE_BLOCKS // max(array.itemsize, 1), 1)
+    starts = np.linspace(0, max(len(flat) - block, 0), _SAMPLE_BLOCKS).astype(np.int64)
+    sample = b"".join(flat[start : start + block].tobytes() for start in np.unique(starts))
+    return len(zlib.compress(sample, 1)) < 0.8 * len(sample)
 
 
 def _plain(value: Any) -> Any:

@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from graphclean.sparse.edge_tables import (
+    PARQUET_SUFFIXES,
+    SEPARATORS,
+    TABLE_SUFFIXES,
+    table_suffix,
+)
 from graphclean.types import InputError
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_PARQUET = (".parquet", ".pq")
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "<NA>", "NULL", "null", "None")
 _MISSING_LABELS = ("", "NA", "N/A", "NaN", "nan", "<NA>")
-
-TABLE_SUFFIXES = (*_SEPARATORS, *_PARQUET)
-
-
-def table_suffix(path: Path) -> str:
-    """Return the lower-case suffix of a path, looking through ``.gz``."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    return suffixes[-1] if suffixes else ""
 
 
 def read_table(table: pd.DataFrame | str | Path, argument: str) -> tuple[pd.DataFrame, bool]:
@@ -34,7 +30,7 @@ def read_table(table: pd.DataFrame | str | Path, argument: str) -> tuple[pd.Data
         frame = table
     elif isinstance(table, (str, Path)):
         path = Path(table)
-        untyped = table_suffix(path) in _SEPARATORS
+        untyped = table_suffix(path) in SEPARATORS
         frame = _read_file(path, argument)
     else:
         raise InputError(argument, f"a {type(table).__name__}", "Pass a pandas frame or a path.")
@@ -61,12 +57,12 @@ def _read_file(path: Path, argument: str) -> pd.DataFrame:
         raise InputError(argument, str(path), "There is no such file.")
     suffix = table_suffix(path)
     try:
-        if suffix in _PARQUET:
+        if suffix in PARQUET_SUFFIXES:
             return pd.read_parquet(path)
-        if suffix in _SEPARATORS:
+        if suffix in SEPARATORS:
             return pd.read_csv(
                 path,
-                sep=_SEPARATORS[suffix],
+                sep=SEPARATORS[suffix],
                 dtype=str,
                 keep_default_na=False,
                 encoding="utf-8-sig",

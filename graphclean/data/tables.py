@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from torch_geometric.utils import is_undirected
 
 from graphclean.data.encode import copies_of_label, encode_columns
 from graphclean.data.features import structural_features
+from graphclean.data.ids import find_ids, id_index
 from graphclean.data.labels import class_names, encode_labels, node_ids
 from graphclean.data.table_files import label_column, read_table, typed_column
+from graphclean.sparse.convert import SOURCE_NAMES, TARGET_NAMES
+from graphclean.sparse.edge_tables import no_column
 from graphclean.types import InputError
 
 Table = pd.DataFrame | str | Path
 
 _ID_NAMES = ("id", "node_id", "node")
-_SOURCE_NAMES = ("source", "src", "from")
-_TARGET_NAMES = ("target", "dst", "to")
 
 
 def from_tables(
@@ -65,10 +66,8 @@ def from_tables(
         InputError: A file or column that does not exist, duplicate or missing ids, an edge to an
             id that is not a node, a label that is not a class, a number that is infinite.
     """
-    node_frame, nodes_untyped = read_table(nodes, "nodes")
+    columns = read_nodes(nodes, label=label, id=id, features=features)
     edge_frame, edges_untyped = read_table(edges, "edges")
-    _require(node_frame, label, "label")
-    id = _pick(node_frame, id, tuple(n for n in _ID_NAMES if n != label), "id")
     source, target = _ends(edge_frame, source, target)
     notes: list[str] = []
     weights = None
@@ -77,58 +76,114 @@ def from_tables(
         weights = _numbers(edge_frame[weight])
     elif "weight" in edge_frame.columns and "weight" not in (source, target):
         notes.append("edge column 'weight' is not used: pass weight='weight' to use it")
-    columns = [c for c in node_frame.columns if c not in (id, label)]
+    ends = [edge_frame[source], edge_frame[target]]
+    del edge_frame
+    if edges_untyped:
+        ends = [end.mask(end == "") for end in ends]
+    edge_index = edges_between(columns.ids, *ends)
+    del ends
+    data = build_graph(columns, edge_index, weights, notes)
+    if name is not None:
+        data.name = name
+    return data
+
+
+@dataclass(frozen=True)
+class NodeColumns:
+    """What a table says about its nodes, in the order of its rows.
+
+    Attributes:
+        ids: One id a node.
+        features: The columns to make features of.
+        labels: One label a node, as written.
+        chosen: Whether the user named the features: then copies of the label are among them.
+    """
+
+    ids: list[Hashable]
+    features: pd.DataFrame
+    labels: pd.Series
+    chosen: bool
+
+    def take(self, rows: np.ndarray) -> NodeColumns:
+        """Return the nodes of some rows, in their order."""
+        ids = [self.ids[row] for row in rows.tolist()]
+        return NodeColumns(ids, self.features.iloc[rows], self.labels.iloc[rows], self.chosen)
+
+
+def read_nodes(
+    nodes: Table, *, label: str, id: str | None, features: str | Sequence[str] | None
+) -> NodeColumns:
+    """Read the table of nodes; see `from_tables`.
+
+    Raises:
+        InputError: The table cannot be read, or a column does not exist.
+    """
+    frame, untyped = read_table(nodes, "nodes")
+    _require(frame, label, "label")
+    id = id_column(frame, id, label)
+    columns = [c for c in frame.columns if c not in (id, label)]
     wanted = [features] if isinstance(features, str) else features
     for column in wanted or ():
-        _require(node_frame, column, "features")
+        _require(frame, column, "features")
         if column not in columns:
             raise InputError("features", column, "It is the id or the label: leave it out.")
-    table = node_frame[columns if wanted is None else list(wanted)]
-    labels = node_frame[label]
-    if nodes_untyped:
+    table = frame[columns if wanted is None else list(wanted)]
+    labels = frame[label]
+    if untyped:
         table, labels = table.apply(typed_column), label_column(labels)
-    ends = edge_frame[source], edge_frame[target]
-    return build_graph(
-        list(node_frame.index if id is None else node_frame[id]),
-        table,
-        labels,
-        (e.mask(e == "") if edges_untyped else e for e in ends),
-        weights,
-        name=name,
-        keep_copies=wanted is not None,
-        notes=notes,
-    )
+    ids = (frame.index if id is None else frame[id]).tolist()
+    return NodeColumns(ids, table, labels, chosen=wanted is not None)
+
+
+def id_column(frame: pd.DataFrame, id: str | None, label: str) -> str | None:
+    """Return the column with the ids: the named one, else a usual one; None for the index."""
+    return _pick(frame, id, tuple(name for name in _ID_NAMES if name != label), "id")
+
+
+def edges_between(
+    ids: list[Hashable],
+    source: Sequence[Hashable] | pd.Series,
+    target: Sequence[Hashable] | pd.Series,
+) -> torch.Tensor:
+    """Return long ``[2, E]``: pairs of ids as pairs of nodes.
+
+    Raises:
+        InputError: An id of a node is missing or not unique, or an edge names no node.
+    """
+    index = id_index(ids)
+    edges = np.empty((2, len(source)), dtype=np.int64)
+    for end, (argument, values) in enumerate((("source", source), ("target", target))):
+        edges[end] = find_ids(index, values)
+        unknown = np.flatnonzero(edges[end] < 0)
+        if len(unknown):
+            first = pd.Series(values, dtype=object).iloc[unknown].unique()[:3].tolist()
+            raise InputError(
+                argument,
+                f"{len(unknown)} of {len(values)} edges have ids of no node, such as {first}",
+                "Add these nodes, drop the edges, or name the columns (id=, source=, target=).",
+            )
+    return torch.from_numpy(edges)
 
 
 def build_graph(
-    ids: list[Hashable],
-    table: pd.DataFrame,
-    labels: Iterable[Any],
-    ends: Iterable[Sequence[Hashable] | pd.Series],
-    weight: np.ndarray | None,
-    *,
-    name: str | None,
-    keep_copies: bool,
-    notes: list[str],
+    nodes: NodeColumns, edge_index: torch.Tensor, weight: np.ndarray | None, notes: list[str]
 ) -> Data:
-    """Assemble a graph from ids, feature columns, labels and edges given as pairs of ids."""
-    y, names, label_notes = encode_labels(labels)
+    """Assemble a graph from its nodes and edges; ``notes`` are kept and added to."""
+    y, names, label_notes = encode_labels(nodes.labels)
     notes += label_notes
-    if not keep_copies:
+    table, count = nodes.features, len(nodes.ids)
+    if not nodes.chosen:
         for column in copies_of_label(table, y):
             notes.append(f"column {column!r} left out: it repeats the label under another name")
             table = table.drop(columns=column)
-    edge_index = _edge_index(ids, *ends)
-    data = Data(edge_index=edge_index, y=y, num_nodes=len(ids))
+    data = Data(edge_index=edge_index, y=y, num_nodes=count)
     data.x, data.feature_names = encode_columns(table, notes)
-    if data.x is None and ids:
-        data.x, data.feature_names = structural_features(edge_index, len(ids))
+    if data.x is None and count:
+        data.x, data.feature_names = structural_features(edge_index, count)
         notes.append("no features: log degree and a spectral embedding of the graph stand in")
     if weight is not None:
         data.edge_weight = torch.from_numpy(weight.astype(np.float32))
-    data.node_ids, data.class_names, data.check_notes = ids, names, notes
-    if name is not None:
-        data.name = name
+    data.node_ids, data.class_names, data.check_notes = nodes.ids, names, notes
     return data
 
 
@@ -156,9 +211,10 @@ def to_tables(data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
     keep = torch.ones_like(row, dtype=torch.bool)
     if is_undirected(data.edge_index, weight, num_nodes=data.num_nodes):
         keep = row <= col
+    index = pd.Index(ids, tupleize_cols=False)
     edges = {
-        "source": [ids[i] for i in row[keep].tolist()],
-        "target": [ids[i] for i in col[keep].tolist()],
+        "source": index.take(row[keep].numpy()),
+        "target": index.take(col[keep].numpy()),
     }
     if weight is not None:
         edges["weight"] = weight.cpu()[keep].numpy()
@@ -166,12 +222,8 @@ def to_tables(data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _require(frame: pd.DataFrame, column: str | None, argument: str) -> None:
-    if column in frame.columns:
-        return
-    known = [str(c) for c in frame.columns]
-    close = difflib.get_close_matches(str(column), known, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise InputError(argument, f"no column {column!r}", f"{hint}Columns: {', '.join(known)}.")
+    if column not in frame.columns:
+        raise no_column(column, frame.columns, argument)
 
 
 def _pick(
@@ -188,8 +240,8 @@ def _pick(
 def _ends(frame: pd.DataFrame, source: str | None, target: str | None) -> tuple[str, str]:
     if len(frame.columns) < 2:
         raise InputError("edges", f"{len(frame.columns)} column(s)", "Two are needed: the ends.")
-    first = _pick(frame, source, _SOURCE_NAMES, "source")
-    second = _pick(frame, target, _TARGET_NAMES, "target")
+    first = _pick(frame, source, SOURCE_NAMES, "source")
+    second = _pick(frame, target, TARGET_NAMES, "target")
     first = frame.columns[0] if first is None else first
     second = frame.columns[1] if second is None else second
     if first == second:
@@ -205,33 +257,3 @@ def _numbers(values: pd.Series) -> np.ndarray:
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise InputError("weight", f"{values.iloc[row]!r} at row {row}", "Pass a number.")
     return numbers
-
-
-def _edge_index(
-    ids: list[Hashable],
-    source: Sequence[Hashable] | pd.Series,
-    target: Sequence[Hashable] | pd.Series,
-) -> torch.Tensor:
-    index = pd.Index(ids, tupleize_cols=False)
-    if index.hasnans or (index == "").any():
-        row = int(np.flatnonzero(index.isna() | (index == ""))[0])
-        raise InputError("id", f"missing at row {row}", "Give every node an id.")
-    if not index.is_unique:
-        twice = index[index.duplicated()][:3].tolist()
-        raise InputError("id", f"duplicates such as {twice}", "Give every node an id of its own.")
-    rows = []
-    for argument, values in (("source", source), ("target", target)):
-        end = pd.Index(list(values), tupleize_cols=False)
-        position = index.get_indexer(end)
-        if (position < 0).any():  # 7 in one table may be "7" in the other
-            position = index.map(str).get_indexer(end.map(str))
-        unknown = np.flatnonzero(position < 0)
-        if len(unknown):
-            examples = list(dict.fromkeys(end[unknown].tolist()))[:3]
-            raise InputError(
-                argument,
-                f"{len(unknown)} of {len(end)} edges have ids of no node, such as {examples}",
-                "Add these nodes, drop the edges, or name the columns (id=, source=, target=).",
-            )
-        rows.append(torch.from_numpy(position.astype(np.int64)))
-    return torch.stack(rows)

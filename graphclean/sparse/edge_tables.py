@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,28 @@ import pyarrow.parquet as pq
 
 from graphclean.types import InputError
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_PARQUET = (".parquet", ".pq")
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+"""Suffixes of text files, and what separates their cells."""
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (*SEPARATORS, *PARQUET_SUFFIXES)
+
 _BATCH_ROWS = 2**18
 _BLOCK_BYTES = 2**22
+
+
+def table_suffix(path: Path) -> str:
+    """Return the lower-case suffix of a path, looking through ``.gz``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    return suffixes[-1] if suffixes else ""
+
+
+def no_column(column: Any, columns: Iterable[Any], argument: str) -> InputError:
+    """Return the error for a column that does not exist; it names the nearest one and all."""
+    known = [str(name) for name in columns]
+    close = difflib.get_close_matches(str(column), known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return InputError(argument, f"no column {column!r}", f"{hint}Columns: {', '.join(known)}.")
 
 
 class TableStream:
@@ -41,12 +60,11 @@ class TableStream:
         self.path, self.argument = Path(path), argument
         if not self.path.is_file():
             raise InputError(argument, str(path), "There is no such file.")
-        suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
-        suffix = suffixes[-1] if suffixes else ""
-        self._separator = _SEPARATORS.get(suffix)
+        suffix = table_suffix(self.path)
+        self._separator = SEPARATORS.get(suffix)
         self.rows: int | None = None
-        if self._separator is None and suffix not in _PARQUET:
-            known = ", ".join((*_SEPARATORS, *_PARQUET))
+        if suffix not in TABLE_SUFFIXES:
+            known = ", ".join(TABLE_SUFFIXES)
             raise InputError(argument, str(path), f"Pass a file with suffix {known}.")
         with self._reading():
             if self._separator is None:
@@ -66,10 +84,7 @@ class TableStream:
             return column
         if column in self.columns:
             raise InputError(argument, f"two columns called {column!r}", "Rename one of them.")
-        close = difflib.get_close_matches(column, self.columns, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        shown = ", ".join(self.columns)
-        raise InputError(argument, f"no column {column!r}", f"{hint}Columns: {shown}.")
+        raise no_column(column, self.columns, argument)
 
     @property
     def is_text(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.utils import is_undirected
+from torch_geometric.utils import coalesce, is_undirected, to_undirected
 
 from graphclean.data import check, class_names, labelled_mask, node_ids, num_classes
 from graphclean.data.check_edges import _is_simple_undirected
@@ -280,3 +280,45 @@ def test_edges_that_need_no_work_are_told_from_those_that_do(
     checked = check(data)
     assert checked.edge_index.T.tolist() == [list(pair) for pair in wanted]
     assert _is_simple_undirected(edges, 6) == (pairs == wanted)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    entries=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 4)), max_size=14
+    ),
+    weighted=st.booleans(),
+    directed=st.booleans(),
+)
+def test_edges_are_simplified_as_pyg_does(
+    entries: list[tuple[int, int, int]], weighted: bool, directed: bool
+) -> None:
+    edges = torch.tensor([entry[:2] for entry in entries], dtype=torch.long).reshape(-1, 2).T
+    weight = torch.tensor([entry[2] for entry in entries]) / 4 if weighted else None
+    data = Data(edge_index=edges, y=torch.tensor([0, 1, 0, 1, 0, 1]), x=torch.eye(6))
+    keep = edges[0] != edges[1]
+    if weight is None:
+        wanted = coalesce(edges[:, keep], num_nodes=6)
+        wanted = wanted if directed else to_undirected(wanted, num_nodes=6)
+    else:
+        data.edge_weight = weight
+        keep &= weight > 0
+        wanted, weight = coalesce(edges[:, keep], weight[keep], num_nodes=6, reduce="sum")
+        if not directed:
+            wanted, weight = to_undirected(wanted, weight, num_nodes=6, reduce="max")
+    checked = check(data, directed=directed)
+    assert torch.equal(checked.edge_index, wanted)
+    if weight is not None:
+        assert torch.equal(checked.edge_weight, weight)
+    again = check(checked, directed=directed)
+    assert again.check_notes == checked.check_notes
+    assert torch.equal(again.edge_index, wanted)
+
+
+def test_many_repetitions_are_one_edge(six_nodes: Data) -> None:
+    six_nodes.edge_index = torch.tensor([[0, 1], [1, 2]]).repeat_interleave(256, dim=1)
+    checked = check(six_nodes)
+    assert checked.edge_index.tolist() == [[0, 1, 1, 2], [1, 0, 2, 1]]
+    assert "510 duplicate edges merged" in checked.check_notes
+    six_nodes.edge_weight = torch.full((512,), 0.5)
+    assert check(six_nodes).edge_weight.tolist() == [128.0] * 4

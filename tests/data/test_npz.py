@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,29 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path: Path, tiny_data: Data) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
+def test_arrays_are_compressed_where_it_pays(tmp_path: Path, six_nodes: Data) -> None:
+    generator = torch.Generator().manual_seed(0)
+    six_nodes.x = torch.rand(6, 5000, generator=generator)
+    six_nodes.edge_index = torch.arange(6).repeat(2, 500)
+    path = save_npz(six_nodes, tmp_path / "g.npz")
+    with zipfile.ZipFile(path) as archive:
+        kinds = {info.filename: info.compress_type for info in archive.infolist()}
+    assert kinds["x.npy"] == zipfile.ZIP_STORED
+    assert kinds["edge_index.npy"] == zipfile.ZIP_DEFLATED
+    again = load_npz(path)
+    assert torch.equal(again.x, six_nodes.x)
+    assert torch.equal(again.edge_index, six_nodes.edge_index)
+
+
+def test_a_fully_compressed_file_is_read(tmp_path: Path, tiny_data: Data) -> None:
+    path = save_npz(tiny_data, tmp_path / "g.npz")
+    with np.load(path) as file:
+        np.savez_compressed(tmp_path / "old.npz", **file)
+    old, new = load_npz(tmp_path / "old.npz").to_dict(), load_npz(path).to_dict()
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[k], v) for k, v in new.items() if isinstance(v, torch.Tensor))
+
+
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, six_nodes: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +79,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(OSError, match="disk full"):
         save_npz(six_nodes, path)
     assert path.read_bytes() == before

@@ -146,6 +146,18 @@ def test_a_renamed_copy_of_the_label_is_left_out() -> None:
     assert from_tables(nodes, edges, label="label", features=["code"]).feature_names == ["code"]
 
 
+def test_a_copy_of_the_label_is_one_on_every_row() -> None:
+    label = ["a", "b", "c"] * 500
+    nodes = pd.DataFrame({"label": label, "copy": [{"a": 3, "b": 1, "c": 2}[v] for v in label]})
+    nodes["near"] = nodes["copy"].where(nodes.index != 1400, 9)
+    nodes.loc[1400, "label"] = "a"
+    nodes.loc[1400, "copy"] = 3
+    nodes["coarse"] = nodes["copy"].clip(upper=2)
+    edges = pd.DataFrame({"source": [0], "target": [1]})
+    data = from_tables(nodes, edges, label="label")
+    assert data.feature_names == ["near", "coarse"]
+
+
 def test_without_columns_the_structure_stands_in() -> None:
     nodes = pd.DataFrame({"id": list("abcd"), "label": ["x", "y", "x", "y"]})
     data = from_tables(nodes, pd.DataFrame({"s": list("abc"), "t": list("bcd")}), label="label")
