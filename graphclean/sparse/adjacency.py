@@ -57,12 +57,13 @@ class Adjacency:
         Raises:
             InputError: An edge names a node outside ``0..num_nodes - 1``.
         """
-        source, target = edge_index.detach().cpu().numpy()
-        if edge_index.shape[1] and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < (
-            num_nodes
-        ):
-            extreme = int(edge_index.max()) if int(edge_index.min()) >= 0 else int(edge_index.min())
-            raise InputError("edge_index", extreme, f"Number the nodes 0..{num_nodes - 1}.")
+        if edge_index.shape[1]:
+            low, high = (int(extreme) for extreme in edge_index.aminmax())
+            if low < 0 or high >= num_nodes:
+                wrong = low if low < 0 else high
+                raise InputError("edge_index", wrong, f"Number the nodes 0..{num_nodes - 1}.")
+        small: Any = np.int32 if max(num_nodes, edge_index.shape[1]) < 2**31 else np.int64
+        source, target = edge_index.detach().cpu().numpy().astype(small)
         keep = source != target
         weight = np.ones(int(keep.sum()))
         if edge_weight is not None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from graphclean.sparse.triangles import four_cycle_walks, four_cycle_work, triangle_walks
+from graphclean.sparse.four_cycles import four_cycle_walks, four_cycle_work
+from graphclean.sparse.triangles import triangle_walks
 from graphclean.types import InputError
 
 _FILL_BUDGET = 2_000_000
@@ -56,6 +57,8 @@ def closed_walk_diagonal(
         return loops
     if symmetric is None:
         symmetric = _is_symmetric(matrix)
+    if hops == 2:
+        return np.asarray(loops**2 + _row_sums(_returns(matrix, symmetric)))
     if hops == 3:
         cycles = triangle_walks(matrix, symmetric=symmetric)
         return np.asarray(cycles + _three_steps_over_loops(matrix, loops, symmetric))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphclean.sparse import closed_walk_diagonal, closed_walks, triangles
+from graphclean.sparse import closed_walk_diagonal, closed_walks, four_cycles, triangles
 from graphclean.sparse.closed_walks import closed_walk_work
 from graphclean.sparse.walk_estimate import estimate_closed_walks
 from graphclean.types import InputError
@@ -57,8 +57,10 @@ def test_blocks_and_hash_collisions_change_nothing(symmetric, dense_fill, monkey
     dense = random_matrix(3, 70, 0.12, symmetric=symmetric, hub=True)
     monkeypatch.setattr(closed_walks, "_FILL_BUDGET", 37)
     monkeypatch.setattr(closed_walks, "_DENSE_FILL", dense_fill)
-    monkeypatch.setattr(triangles, "_BLOCK_PATHS", 50)
-    monkeypatch.setattr(triangles, "_shift", lambda size: 60)
+    monkeypatch.setattr(four_cycles, "_BLOCK_PATHS", 50)
+    monkeypatch.setattr(triangles, "_BLOCK_PAIRS", 50)
+    monkeypatch.setattr(triangles, "_PLACES_PER_EDGE", 0)
+    monkeypatch.setattr(four_cycles, "_shift", lambda size: 60)
     for hops in range(2, 7):
         found = closed_walk_diagonal(sp.csr_array(dense), hops, symmetric=symmetric)
         assert_equals_powers(dense, found, hops)
@@ -71,7 +73,7 @@ def test_a_graph_of_many_blocks(symmetric):
     matrix = sp.csr_array(matrix - sp.diags_array(matrix.diagonal()))
     dense = matrix.toarray()
     paths = closed_walk_work(matrix, 4, symmetric=symmetric)
-    assert paths > 2 * triangles._BLOCK_PATHS
+    assert paths > 2 * four_cycles._BLOCK_PATHS
     for hops in (3, 4, 5):
         expected = np.diag(np.linalg.matrix_power(dense, hops))
         found = closed_walk_diagonal(matrix, hops)
