@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +15,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from graphclean.sparse.column_blocks import by_columns, chosen_widths
+from graphclean.sparse.csr import csr_tensor
 from graphclean.types import InputError
 
 ENV = "GRAPHCLEAN_SPMM"
@@ -71,6 +72,7 @@ def backend_info() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "available": [name for name in _PRODUCTS if _available(name)],
         "forced": _forced.get() or os.environ.get(ENV) or None,
+        "column_blocks": chosen_widths(),
         "cpu": {str(d).removeprefix("torch."): backend_for("cpu", d) for d in _DTYPES},
     }
     if torch.cuda.is_available():
@@ -142,15 +144,17 @@ def _torch_product(matrix: Tensor, x: Tensor) -> Tensor:
 
 
 def _mkl(matrix: Tensor, x: Tensor) -> Tensor:
-    if matrix._nnz() <= _INT32_MAX:
-        return _unfilled(matrix, x)
-    return _by_rows(matrix, x, _unfilled, _INT32_MAX)
+    if matrix._nnz() > _INT32_MAX:
+        return _by_rows(matrix, x, _torch_product, _INT32_MAX)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return matrix @ x
+    return by_columns(matrix, x, _write_product)
 
 
-def _unfilled(matrix: Tensor, x: Tensor) -> Tensor:
-    # "matrix @ x" fills the result with zeros before MKL writes it.
-    nothing = x.new_zeros(1, 1).expand(matrix.shape[0], x.shape[1])
-    return torch.addmm(nothing, matrix, x, beta=0)
+def _write_product(matrix: Tensor, x: Tensor, out: Tensor) -> None:
+    # "matrix @ x" fills its result with zeros before MKL writes it.
+    nothing = x.new_zeros(1, 1).expand(out.shape)
+    torch.addmm(nothing, matrix, x, beta=0, out=out)
 
 
 def _native(matrix: Tensor, x: Tensor) -> Tensor:
@@ -219,13 +223,6 @@ def _by_rows(
         out[first:last] = product(part, x)
         first = last
     return out
-
-
-def csr_tensor(crow: Tensor, column: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ``torch.sparse_csr_tensor`` of parts that are trusted, without the beta warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(crow, column, values, size=size, check_invariants=False)
 
 
 def _quiet_csr(dense: Tensor) -> Tensor:

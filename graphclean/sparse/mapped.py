@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from graphclean.sparse.adjacency import Adjacency, Direction
-from graphclean.sparse.backend import csr_tensor, spmm
+from graphclean.sparse.backend import spmm
+from graphclean.sparse.csr import csr_tensor
 from graphclean.sparse.product import mapped_tensor
 from graphclean.sparse.propagator import Norm, Propagator
 from graphclean.types import InputError

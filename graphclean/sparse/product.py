@@ -11,7 +11,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from graphclean.sparse.backend import csr_tensor, spmm
+from graphclean.sparse.backend import spmm
+from graphclean.sparse.csr import csr_tensor
 
 _INT32_MAX = 2**31 - 1
 
