@@ -15,7 +15,7 @@ from torch_geometric.nn import SimpleConv
 
 from graphclean.evaluate.speed.cases import Case
 from graphclean.evaluate.speed.comparison import OURS, Comparison
-from graphclean.evaluate.speed.product import ours, pyg_csr, pyg_edges
+from graphclean.evaluate.speed.product import ours, pyg_csr, pyg_edges, settle
 from graphclean.sparse import Adjacency, HopOperator, Propagator
 from graphclean.types import numpy_rng
 
@@ -146,6 +146,7 @@ def hop_products(case: Case, device: str) -> Comparison:
     def add(name: str, run: Callable[[], Tensor], **options: Any) -> None:
         found.add(name, run, check=lambda: run()[rows], **options)
 
+    settle(found, lambda: _features(operator, probs, labels))
     add(OURS, lambda: _features(operator, probs, labels))
     add(
         "pyg",
