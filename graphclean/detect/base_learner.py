@@ -25,14 +25,17 @@ def is_large(graph: Any) -> bool:
     return int(graph.num_nodes) > LARGE_NODES or int(graph.edge_index.shape[1]) > LARGE_EDGES
 
 
-def default_classifier(graph: Any) -> NodeClassifier:
+def default_classifier(graph: Any = None) -> NodeClassifier:
     """Return the default base learner.
 
     It is the APPNP that won the comparison in ``docs/results/detection_default.md``. On a large
     graph, where 200 full-batch epochs of it take hours, it is SIGN, which propagates the features
     once and trains in mini-batches.
+
+    Args:
+        graph: The graph to be judged; None stands for one that is not large.
     """
-    if is_large(graph):
+    if graph is not None and is_large(graph):
         return SIGN(
             hops=2,
             epochs=_epochs(graph),
