@@ -202,7 +202,7 @@ def _whole_or_nothing(out: Path, overwrite: bool) -> Iterator[tuple[Path, Path]]
         fix = (
             "It is no folder that convert wrote: choose another."
             if overwrite
-            else "It exists: choose another folder, or pass overwrite=True."
+            else "It exists: choose another folder, or pass overwrite=True (--overwrite)."
         )
         raise InputError("out", str(out), fix)
     beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
