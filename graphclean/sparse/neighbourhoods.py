@@ -78,7 +78,8 @@ def local_homophily(graph: Graph, labels: Tensor, *, weighted: bool = False) -> 
         weighted: Weigh neighbours by the edges, rather than equally.
 
     Returns:
-        ``[N]`` in [0, 1]; NaN where the node or all its neighbours are unlabelled.
+        ``[N]`` in [0, 1], float64 for an operator in float64, otherwise float32; NaN where the node
+        or all its neighbours are unlabelled.
 
     Raises:
         InputError: A shape does not fit, or an operator with self-loops: a node would agree with
@@ -167,7 +168,8 @@ def _agreement(graph: Graph, labels: Tensor, *, weighted: bool) -> tuple[Tensor,
     entries = (matrix.crow_indices(), matrix.col_indices(), values)
     known = (labels >= 0).to(torch.int8)
     agreeing = kernels.label_agreement(*entries, labels, labels)
-    return agreeing, kernels.label_agreement(*entries, known, torch.ones_like(known))
+    labelled = kernels.label_agreement(*entries, known, torch.ones_like(known))
+    return agreeing.to(matrix.dtype), labelled.to(matrix.dtype)
 
 
 def _precision(graph: Graph) -> torch.dtype:

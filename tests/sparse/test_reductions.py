@@ -174,6 +174,17 @@ def test_homophily_equals_pyg():
     )
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+def test_shares_have_the_precision_of_the_operator(weighted):
+    star = torch.tensor([[1, 2, 3], [0, 0, 0]])
+    graph, labels = (
+        Propagator(star, 4, norm="none", dtype=torch.float64),
+        torch.tensor([0, 0, 1, 1]),
+    )
+    assert local_homophily(graph, labels, weighted=weighted)[0].item() == 1 / 3
+    assert local_homophily(graph.adjacency, labels).dtype == torch.float32
+
+
 def test_edge_homophily_leaves_unlabelled_ends_out():
     graph, labels = random_adjacency(), some_labels()
     edge_index = csr_edge_index(graph)
