@@ -26,6 +26,7 @@ import torch_geometric
 from gpu_paths import GROUPS, SIZES, Bench, Variant
 from torch import Tensor
 
+from graphclean.issues import write_atomic
 from graphclean.sparse import kernels
 
 PREDICTED = {
@@ -185,7 +186,7 @@ def main() -> None:
             file.writelines(json.dumps(line) + "\n" for line in found)
         lines += found
     page = table(lines)
-    (options.out / "table.md").write_text(page)
+    write_atomic(options.out / "table.md", page.encode())
     print(page)
 
 

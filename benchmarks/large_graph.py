@@ -24,6 +24,7 @@ import torch
 
 from graphclean.data import load_npz, save_npz
 from graphclean.evaluate.speed.graphs import planted_graph
+from graphclean.issues import write_atomic
 from graphclean.sparse import (
     HopOperator,
     MappedPropagator,
@@ -94,13 +95,13 @@ def main() -> None:
     if options.out is None:
         print(page)
     else:
-        options.out.write_text(page)
+        write_atomic(options.out, page.encode())
 
 
 def step(path: Path, compute: object) -> dict:
     """Return the stored result of a step, or compute and store it."""
     if not path.exists():
-        path.write_text(json.dumps(compute()))
+        write_atomic(path, json.dumps(compute()).encode())
     return json.loads(path.read_text())
 
 

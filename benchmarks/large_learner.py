@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 import graphclean as gc
 from graphclean.detect import GraphCleaner, base_learner
 from graphclean.evaluate import evaluate_issues
+from graphclean.issues import write_atomic
 from graphclean.noise import FlipLabels
 
 LEARNERS = {"full batch (APPNP)": 100_000, "mini-batches (SIGN)": 0}
@@ -48,13 +49,13 @@ def run(graph: str, noise: str, seed: int, learner: str) -> dict:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     data = gc.check(FlipLabels(noise, 0.1, seed=seed)(gc.load(graph)))
-    limits = base_learner.LARGE_NODES, base_learner.LARGE_EDGES
+    limit = base_learner.LARGE_NODES
     base_learner.LARGE_NODES = LEARNERS[learner]
     began = time.process_time()
     try:
         detector = GraphCleaner(random_state=seed).fit(data)
     finally:
-        base_learner.LARGE_NODES, base_learner.LARGE_EDGES = limits
+        base_learner.LARGE_NODES = limit
     seconds = time.process_time() - began
     scores = evaluate_issues(detector.find_label_issues(), data)
     kept = {key: scores[key] for key in ("ap", "f1", "estimated_noise_rate", "ece")}
@@ -120,7 +121,7 @@ def main() -> None:
             key=lambda r: order[r["graph"], r["noise"], r["seed"], r["learner"]],
         )
     )
-    Path("docs/results/large_learner.md").write_text(page(frame, options.seeds))
+    write_atomic("docs/results/large_learner.md", page(frame, options.seeds).encode())
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class GraphSource:
                 raise click.UsageError(f"--{written} does not go with {found[0]}.")
         if self.graph is not None and self.edges is not None:
             raise click.UsageError("--edges goes with --nodes, not with --graph.")
-        edges_only = self.name if self.name else self.graph if not self.nodes else None
+        edges_only = self.name or (None if self.nodes else self.graph)
         if edges_only is not None and Path(edges_only).is_dir():
             _refuse_edges_only(edges_only)
 

@@ -15,11 +15,12 @@ from torch_geometric.utils import softmax
 from graphclean.nn.convolutional import Layered, LayeredClassifier
 from graphclean.nn.dropout import Dropout, dropout
 from graphclean.nn.features import Features, InputLinear
-from graphclean.nn.matrix import SparseMatrix, filled
+from graphclean.nn.matrix import SparseMatrix
 from graphclean.nn.params import estimator
 from graphclean.nn.prepared import Prepared
 from graphclean.sparse.adjacency import Adjacency
 from graphclean.sparse.backend import spmm
+from graphclean.sparse.csr import filled
 from graphclean.sparse.propagator import Propagator
 from graphclean.types import InputError
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graphclean.nn.dropout import dropout
 from graphclean.sparse import CsrProduct, to_torch_csr
+from graphclean.sparse.csr import csr_tensor, filled
 
 
 class SparseMatrix:
@@ -86,12 +87,11 @@ class SparseMatrix:
         places = torch.repeat_interleave(begin - start[:-1], count)
         places += torch.arange(len(places), device=places.device)
         return SparseMatrix(
-            torch.sparse_csr_tensor(
+            csr_tensor(
                 start.to(crow.dtype),
                 column[places],
                 self.csr.values()[places],
-                size=(len(index), self.shape[1]),
-                check_invariants=False,
+                (len(index), self.shape[1]),
             )
         )
 
@@ -115,22 +115,10 @@ class SparseMatrix:
             turned = sp.csr_array(places, shape=self.shape).T.tocsr()
             device = self.csr.device
             self._permutation = torch.from_numpy(turned.data).to(device)
-            self._transposed = torch.sparse_csr_tensor(
+            self._transposed = csr_tensor(
                 torch.from_numpy(turned.indptr).to(device),
                 torch.from_numpy(turned.indices).to(device),
                 self.csr.values()[self._permutation],
-                size=turned.shape,
-                check_invariants=False,
+                turned.shape,
             )
         return self._transposed, self._permutation
-
-
-def filled(pattern: Tensor, values: Tensor) -> Tensor:
-    """Return a CSR matrix with the places of ``pattern`` and other values ``[nnz]``."""
-    return torch.sparse_csr_tensor(
-        pattern.crow_indices(),
-        pattern.col_indices(),
-        values,
-        size=pattern.shape,
-        check_invariants=False,
-    )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from graphclean.sparse.column_blocks import by_columns, chosen_widths
-from graphclean.sparse.csr import csr_tensor
+from graphclean.sparse.csr import csr_tensor, row_blocks
 from graphclean.types import InputError
 
 ENV = "GRAPHCLEAN_SPMM"
@@ -205,23 +205,14 @@ def _by_rows(
     matrix: Tensor, x: Tensor, product: Callable[[Tensor, Tensor], Tensor], limit: int
 ) -> Tensor:
     """Multiply blocks of rows that hold at most ``limit`` entries, or one row."""
-    start, nnz = matrix.crow_indices(), matrix._nnz()
-    if nnz <= limit:
+    start, column, values = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    if len(values) <= limit:
         return product(matrix, x)
-    column, values = matrix.col_indices(), matrix.values()
-    out = x.new_empty(matrix.shape[0], x.shape[1])
-    first = 0
-    while first < len(out):
-        begin = int(start[first])
-        last = int(torch.searchsorted(start, begin + limit, right=True)) - 1
-        last = min(max(last, first + 1), len(out))
-        end = int(start[last])
+    out = x.new_zeros(matrix.shape[0], x.shape[1])
+    for first, last, begin, end in row_blocks(start, limit):
         crow = (start[first : last + 1] - begin).to(column.dtype)
-        part = csr_tensor(
-            crow, column[begin:end], values[begin:end], (last - first, matrix.shape[1])
-        )
-        out[first:last] = product(part, x)
-        first = last
+        size = (last - first, int(matrix.shape[1]))
+        out[first:last] = product(csr_tensor(crow, column[begin:end], values[begin:end], size), x)
     return out
 
 

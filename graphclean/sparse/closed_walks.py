@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from graphclean.sparse.four_cycles import four_cycle_walks, four_cycle_work
+from graphclean.sparse.ranked_edges import blocks
 from graphclean.sparse.triangles import triangle_walks
 from graphclean.types import InputError
 
@@ -151,11 +152,7 @@ def _row_blocks(matrix: sp.csr_array, depth: int) -> Iterator[slice]:
     fill = _row_counts(matrix)
     for _ in range(depth - 1):
         fill = np.minimum(_pattern(matrix) @ fill, float(matrix.shape[1]))
-    ends = np.flatnonzero(np.diff(np.cumsum(np.maximum(fill, 1.0)) // _FILL_BUDGET, append=-1.0))
-    start = 0
-    for end in (ends + 1).tolist():
-        yield slice(start, end)
-        start = end
+    return blocks(np.maximum(fill, 1.0), _FILL_BUDGET)
 
 
 def _pattern(matrix: sp.csr_array) -> sp.csr_array:

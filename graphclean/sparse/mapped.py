@@ -81,8 +81,6 @@ class MappedPropagator(Propagator):
         return moved
 
     def _sums(self) -> tuple[np.ndarray, np.ndarray]:
-        if self.norm == "none":
-            return np.ones(0), np.ones(0)
         row = _row_sums(self.adjacency) + self.self_loops
         if self.adjacency.is_symmetric or self.norm == "row":
             return row, row

@@ -115,8 +115,10 @@ class Propagator:
 
     def _scales(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the row and column factors ``[N]`` that turn A, loops included, into S."""
-        row, column = self._sums()
         ones = np.ones(self.num_nodes)
+        if self.norm == "none":
+            return ones, ones
+        row, column = self._sums()
         power = 0.5 if self.norm == "sym" else 1.0
         return (
             inverse_power(row, power) if self.norm in ("sym", "row") else ones,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.utils import segment, softmax
 
 from graphclean.sparse.adjacency import Adjacency
-from graphclean.sparse.kernels.fallback import row_blocks
+from graphclean.sparse.csr import filled, row_blocks
 from graphclean.sparse.product import CsrProduct, to_torch_csr
 from graphclean.sparse.propagator import Propagator
 from graphclean.types import InputError
@@ -160,13 +160,7 @@ def csr(
 
 def unweighted(matrix: Tensor) -> Tensor:
     """Return a ``torch.sparse_csr_tensor`` with the same entries, all of them 1."""
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(),
-        matrix.col_indices(),
-        torch.ones_like(matrix.values()),
-        size=matrix.shape,
-        check_invariants=False,
-    )
+    return filled(matrix, torch.ones_like(matrix.values()))
 
 
 def _extreme(graph: Graph, x: Tensor, kind: str) -> Tensor:

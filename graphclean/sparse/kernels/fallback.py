@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from graphclean.sparse.csr import row_blocks
 from graphclean.sparse.triangles import triangle_walks
 
 _BLOCK = 2**22
@@ -56,19 +55,3 @@ def triangle_diagonal(indptr: Tensor, indices: Tensor, values: Tensor | None) ->
     nodes = len(indptr) - 1
     matrix = sp.csr_array(tuple(part.cpu().numpy() for part in parts), shape=(nodes, nodes))
     return torch.from_numpy(triangle_walks(matrix, symmetric=True)).to(indptr.device)
-
-
-def row_blocks(indptr: Tensor, limit: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (first row, last row, first entry, last entry), at most ``limit`` entries or one row.
-
-    Blocks of rows without an entry are left out.
-    """
-    rows, begin, first = len(indptr) - 1, 0, 0
-    while first < rows:
-        reach = torch.tensor(begin + limit, dtype=indptr.dtype, device=indptr.device)
-        last = int(torch.searchsorted(indptr, reach, right=True)) - 1
-        last = min(max(last, first + 1), rows)
-        end = int(indptr[last])
-        if end > begin:
-            yield first, last, begin, end
-        first, begin = last, end
