@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from graphclean.issues import NoiseRate
 from graphclean.report.groups import Group
@@ -118,7 +118,7 @@ def probability_figure(probability: np.ndarray, flagged: np.ndarray) -> Markup:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.6)
         axes.set_xlim(-0.01, 1.01)
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.minorticks_off()
         axes.grid(axis="y")
         axes.tick_params(labelcolor=MUTED, length=0)

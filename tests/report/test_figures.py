@@ -87,3 +87,10 @@ def test_short_cuts_and_cleans() -> None:
     assert short("abc") == "abc"
     assert short("x" * 30, 5) == "xxxx…"
     assert short("a\nb\x00") == "a\ufffdb\ufffd"
+
+
+def test_counts_of_a_large_graph_are_written_out() -> None:
+    probability = np.concatenate([np.full(200_000, 0.01), np.full(30, 0.99)])
+    root = ET.fromstring(probability_figure(probability, probability > 0.9))
+    texts = {text.text for text in root.iter("text")}
+    assert {"1", "10", "100", "1,000", "10,000", "100,000"} <= texts
