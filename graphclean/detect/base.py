@@ -63,6 +63,13 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
     calibrated: ClassVar[bool] = False
     """Whether 1 - label_quality is a probability of being mislabelled rather than a rank."""
 
+    reads_probs: ClassVar[bool] = True
+    """Whether ``fit`` takes the user's own probabilities; the others read the graph alone."""
+
+    judges_in_sample: ClassVar[bool] = False
+    """Whether the model that judges a node was trained on its given label, as the training
+    dynamics of a method demand; every other detector keeps a node's label out of its evidence."""
+
     def fit(self, data: Any, pred_probs: Any = None) -> Self:
         """Judge every labelled node of ``data``.
 
@@ -73,8 +80,12 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
                 ``OutOfFold``, in place of the detector's classifier.
 
         Raises:
-            InputError: The graph or the probabilities do not fit.
+            InputError: The graph or the probabilities do not fit, or the detector reads none.
         """
+        if pred_probs is not None and not self.reads_probs:
+            raise InputError(
+                "pred_probs", "given", f"{self.name} does not read probabilities: leave it out."
+            )
         graph = check(data)
         for key in ("y_clean", "noise_mask", "noise_transition", "noise_eligible", "noise_rate"):
             if key in graph:

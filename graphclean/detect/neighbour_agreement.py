@@ -7,21 +7,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from graphclean.data import labelled_mask, num_classes
-from graphclean.detect.base import Detector, Verdict
+from graphclean.data import num_classes
 from graphclean.detect.hop_evidence import label_hops
-from graphclean.detect.probability import binomial_rate
+from graphclean.detect.vote import VoteDetector, Votes, class_prior_without
 from graphclean.nn.crossfit import OutOfFold
 from graphclean.nn.params import check_params, estimator
 from graphclean.sparse import one_hot_labels
-from graphclean.types import InputError
-
-_TIE = 1e-9
-"""Votes that are closer than this differ by rounding only."""
 
 
 @estimator
-class NeighbourAgreement(Detector):
+class NeighbourAgreement(VoteDetector):
     r"""Share of the given labels within K hops that agree with the node's own.
 
     .. math::
@@ -40,31 +35,19 @@ class NeighbourAgreement(Detector):
 
     name: ClassVar[str] = "neighbour_agreement"
 
+    reads_probs: ClassVar[bool] = False
+
     hops: int = 2
 
-    def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
+    def votes(self, graph: Any, source: OutOfFold | Tensor | None) -> Votes:
+        """Return the mean over the hops of the label shares around every node."""
+        del source
         check_params({"hops": self.hops})
-        if pred_probs is not None:
-            raise InputError(
-                "pred_probs", "given", "neighbour_agreement reads labels only: leave it out."
-            )
-        judged = labelled_mask(graph)
         onehot = one_hot_labels(graph.y, num_classes(graph), torch.float64)
-        others = onehot.sum(dim=0) - onehot
-        prior = others / others.sum(dim=1, keepdim=True)
+        prior = class_prior_without(graph.y, onehot.shape[1])
         hops = label_hops(graph, onehot, self.hops)
         seen = torch.stack([mass > 0 for _, mass in hops]).any(dim=0)
-        votes = torch.stack(
-            [torch.where((mass > 0).unsqueeze(1), share, prior) for share, mass in hops]
+        share = torch.stack(
+            [torch.where((mass > 0).unsqueeze(1), found, prior) for found, mass in hops]
         ).mean(dim=0)
-        given = graph.y.clamp_min(0)
-        quality = votes.gather(1, given.unsqueeze(1)).squeeze(1)
-        issue = (quality < votes.max(dim=1).values - _TIE) & seen & judged
-        return Verdict(
-            judged=judged,
-            label_quality=quality.numpy().clip(0.0, 1.0),
-            is_label_issue=issue.numpy(),
-            class_probs=votes.numpy(),
-            pred_probs=votes.numpy(),
-            noise_rate=binomial_rate(float(issue.sum()), int(judged.sum())),
-        )
+        return Votes(share, seen)

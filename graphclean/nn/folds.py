@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,6 +39,31 @@ def stratified_folds(y: Tensor, labelled: Tensor, n_folds: int, random_state: Se
     dealt = rng.permutation(n_folds)[np.arange(len(order)) % n_folds]
     fold = torch.full((len(y),), -1, dtype=torch.long)
     fold[index[order]] = torch.from_numpy(dealt)
+    return fold
+
+
+def plain_folds(labelled: Tensor, n_folds: int, random_state: Seed) -> Tensor:
+    """Split the labelled nodes into folds of equal size without a look at any label.
+
+    Unlike stratified folds they stay as they are when a label changes.
+
+    Args:
+        labelled: Nodes to split ``[N]``, bool.
+        n_folds: Number of folds K >= 2; never more than there are labelled nodes.
+        random_state: Seed.
+
+    Returns:
+        The fold of every node ``[N]``, long, 0 to K-1; -1 where not labelled.
+
+    Raises:
+        InputError: ``n_folds`` is no integer >= 2.
+    """
+    if not isinstance(n_folds, Integral) or n_folds < 2:
+        raise InputError("n_folds", n_folds, "Pass an integer >= 2.")
+    index = labelled.nonzero().view(-1)
+    order = numpy_rng(random_state).permutation(len(index))
+    fold = torch.full((len(labelled),), -1, dtype=torch.long)
+    fold[index[order]] = torch.arange(len(index)) % min(int(n_folds), max(len(index), 1))
     return fold
 
 

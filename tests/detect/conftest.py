@@ -32,7 +32,10 @@ def build() -> Callable[..., Detector]:
             "classifier": SGC(epochs=30, patience=None, val_fraction=0.0),
             "n_folds": 3,
             "draws": 2,
+            "epochs": 30,
             "feature_view": False,
+            "rounds": 6,
+            "runs": 4,
             "random_state": 0,
         }
         if mode:

@@ -17,6 +17,7 @@ from graphclean.detect import Detector, NeighbourAgreement, SelfConfidence, Verd
 from graphclean.detect.crossfit_mode import flip_log_odds, judge_crossfit
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence
 from graphclean.detect.paper_mode import AgreementFeatures, judge_paper
+from graphclean.detect.vote import VoteDetector
 from graphclean.issues import NoiseRate
 from graphclean.nn import GCN, SGC, OutOfFold, cross_fit, stratified_folds
 from graphclean.sparse import HopOperator, Propagator
@@ -28,6 +29,11 @@ HOPS = 3
 ROUNDING = 1e-14
 """(S^k Y)_i and its closed walks are computed apart: their difference rounds to this."""
 SUSPECTS = (3, 20, 41, 77)
+VOTERS = sorted(
+    name
+    for name, cls in Detector.registry.items()
+    if issubclass(cls, VoteDetector) and "graphclean" in cls.__module__
+)
 PAPER = "graphcleaner-paper"
 
 
@@ -111,6 +117,19 @@ def test_splits_are_read_by_paper_mode_only(key: str, build: Build, planted: Mak
         assert not set(frames[1].index) & set(np.flatnonzero(other.train_mask | other.val_mask))
     else:
         pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+@pytest.mark.parametrize("name", VOTERS)
+def test_own_label_moves_no_vote(name: str, build: Build, looped: Data, folds: Tensor) -> None:
+    """Equal to the last bit, but for what the walks of NeighbourAgreement round to."""
+    source = out_of_fold(looped, folds) if Detector.registry[name].reads_probs else None
+    before = build(name).votes(check(looped), source)
+    for node in SUSPECTS:
+        poisoned = relabelled(looped, node)
+        probs = out_of_fold(poisoned, folds) if source is not None else None
+        after = build(name).votes(check(poisoned), probs)
+        torch.testing.assert_close(after.share[node], before.share[node], rtol=0, atol=ROUNDING)
+        assert after.seen[node] == before.seen[node]
 
 
 @pytest.mark.parametrize("node", SUSPECTS)
