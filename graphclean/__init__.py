@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         split,
     )
     from graphclean.denoise import CleanLabels, clean, plan_repair
-    from graphclean.detect import find_label_issues
-    from graphclean.issues import LabelIssues
+    from graphclean.detect import find_label_issues, find_multilabel_issues
+    from graphclean.issues import LabelIssues, MultiLabelIssues
     from graphclean.noise import FlipLabels
     from graphclean.types import InputError
 
@@ -42,7 +42,9 @@ _HOME = {
     "clean": "denoise",
     "plan_repair": "denoise",
     "find_label_issues": "detect",
+    "find_multilabel_issues": "detect",
     "LabelIssues": "issues",
+    "MultiLabelIssues": "issues",
     "FlipLabels": "noise",
     "InputError": "types",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "FlipLabels",
     "InputError",
     "LabelIssues",
+    "MultiLabelIssues",
     "check",
     "clean",
     "data",
@@ -60,6 +63,7 @@ __all__ = [
     "detect",
     "evaluate",
     "find_label_issues",
+    "find_multilabel_issues",
     "from_networkx",
     "from_scipy",
     "from_tables",

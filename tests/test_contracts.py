@@ -22,8 +22,20 @@ SUITES = {
     "classifier": "tests/nn/test_contract.py",
     "detector": "tests/detect/test_contract.py",
     "noise": "tests/noise/test_contract.py",
+    "transition": "tests/noise/test_transition_contract.py",
 }
 """The suite of every family of methods."""
+
+NEEDS = {
+    "labels",
+    "edges",
+    "features",
+    "out-of-fold probabilities",
+    "training dynamics",
+    "training",
+    "verified labels",
+}
+"""What a method may say that it reads."""
 
 
 def import_everything() -> None:
@@ -88,6 +100,23 @@ def test_recipe_of_a_detector_gives_its_defaults(name: str) -> None:
     assert content["params"] == {key: defaults[key] for key in content["params"]}
     for classifier in content.get("search", {}).get("classifier", ()):
         assert classifier in shipped(FAMILIES["classifier"])
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [recipe for recipe in RECIPES if recipe.family in ("detector", "transition")],
+    ids=lambda recipe: recipe.name,
+)
+def test_recipe_says_what_the_method_needs_and_costs(recipe: Recipe) -> None:
+    needs, cost = recipe.content["needs"], recipe.content["cost"]
+    assert needs[0] == "labels"
+    assert set(needs) <= NEEDS
+    assert len(set(needs)) == len(needs)
+    reads = FAMILIES[recipe.family].registry[recipe.name].reads_probs
+    if recipe.family == "transition":
+        assert ("out-of-fold probabilities" in needs) == reads
+    assert 5 < len(cost) < 100
+    assert not cost.endswith(".")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from graphclean.cli.bench_detect import detect
 from graphclean.cli.examples import ExampleCommand, command_line
 
 _UNRECORDED = ("out", "as_json", "quiet")
@@ -129,3 +130,6 @@ def _check_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise InputError("--out", str(path), f"It cannot be written to: {error}") from error
+
+
+bench.add_command(detect)

@@ -36,6 +36,8 @@ _UNRECORDED = ("out", "top", "as_json", "quiet", "jobs", "root")
     examples=(
         "graphclean clean digits --noise confusion:0.1 --seed 0 --out out/demo",
         "graphclean clean cora --action relabel --min-confidence 0.7 --out out/cora",
+        "graphclean clean cora --fdr 0.1 --out out/cora",
+        "graphclean clean cora --detector self_confidence --budget 200 --action none",
         "graphclean clean --nodes n.csv --edges e.csv --label topic --id paper --out out/",
         "graphclean clean --graph graph.csr --nodes nodes.parquet --label topic --out out/",
         "graphclean clean --graph graph.npz --detector confident_learning --classifier gcn",
@@ -78,6 +80,18 @@ _UNRECORDED = ("out", "top", "as_json", "quiet", "jobs", "root")
     help="Processes; -1: all cores. It does not change the result.",
 )
 @click.option(
+    "--fdr",
+    type=float,
+    metavar="SHARE",
+    help="Flag as many nodes as possible with at most this expected share of right labels.",
+)
+@click.option(
+    "--budget",
+    metavar="N",
+    callback=lambda ctx, param, value: _number(value),
+    help="Flag the N most suspicious nodes, or that share of them if N is below 1.",
+)
+@click.option(
     "--action",
     type=click.Choice(["drop", "relabel", "soft", "weight", "none"]),
     default="drop",
@@ -110,6 +124,8 @@ def clean(
     protocol: str | None,
     seed: int,
     jobs: int,
+    fdr: float | None,
+    budget: float | int | None,
     action: str,
     min_confidence: float | None,
     min_gain: float | None,
@@ -131,6 +147,8 @@ def clean(
     graph.check()
     _check_options(action, gate, noise, protocol)
     params = _detector_params(detector, settings, classifier, folds)
+    flagging = {"fdr": fdr, "budget": budget}
+    _check_flagging(detector, params, flagging)
 
     clock = StageClock(say)
     with listen(clock):
@@ -147,7 +165,13 @@ def clean(
 
         with stage(f"Looking for wrong labels with {detector}"):
             issues = find_label_issues(
-                data, detector, random_state=seed, n_jobs=jobs, progress=not quiet, **params
+                data,
+                detector,
+                random_state=seed,
+                n_jobs=jobs,
+                progress=not quiet,
+                **flagging,
+                **params,
             )
         issues = _with_record(issues, command_line(ctx, _UNRECORDED), injected)
         for note in issues.meta["notes"]:
@@ -220,6 +244,17 @@ def _detector_params(
     return mine
 
 
+def _check_flagging(
+    detector: str, params: dict[str, Any], flagging: dict[str, float | int | None]
+) -> None:
+    """Refuse flags that this detector cannot set before it is run."""
+    if any(value is not None for value in flagging.values()):
+        from graphclean.detect import Detector
+        from graphclean.issues import flag_policy
+
+        flag_policy(**flagging, calibrated=Detector.create(detector, **params).calibrated)
+
+
 def _inject(data: Any, noise: str, protocol: str | None, seed: int) -> tuple[Any, dict[str, Any]]:
     """Inject noise; a published protocol keeps its own seed, so that its noise map is the known."""
     from graphclean.noise import parse_noise
@@ -258,6 +293,16 @@ def _evaluated(issues: Any, data: Any, cleaned: Any) -> dict[str, float] | None:
     if cleaned is not None and cleaned.cleaning["action"] in ("drop", "relabel"):
         scores |= repair_effect(data.y, cleaned.y, data.y_clean)
     return scores
+
+
+def _number(text: str | None) -> float | int | None:
+    """Return a number of nodes, or a share of them, of what was typed."""
+    if text is None:
+        return None
+    try:
+        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no number.") from error
 
 
 def _checked_jobs(jobs: int) -> int:

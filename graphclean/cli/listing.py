@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,17 @@ import click
 
 from graphclean.cli.examples import ExampleCommand
 
-FAMILIES = {"detectors": "detector", "noise": "noise", "classifiers": "classifier"}
+FAMILIES = {
+    "detectors": "detector",
+    "noise": "noise",
+    "transitions": "transition",
+    "classifiers": "classifier",
+}
 KINDS = (*FAMILIES, "datasets")
+PRICED = ("detectors", "transitions")
+"""The kinds whose recipes say what a method needs and what it costs."""
+
+WIDTH, _COLUMN = 100, 28
 
 
 @click.command(
@@ -28,9 +38,9 @@ KINDS = (*FAMILIES, "datasets")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def listing(kind: str | None, as_json: bool) -> None:
-    """List what there is: name, one line, paper.
+    """List what there is: name, one line, paper; of detectors also what they need and cost.
 
-    KIND is one of the four below; without it, everything is listed. Sizes of named graphs count
+    KIND is one of the five below; without it, everything is listed. Sizes of named graphs count
     every edge in both directions, as PyG does.
     """
     found = {each: rows_of(each) for each in (KINDS if kind is None else (kind,))}
@@ -42,11 +52,15 @@ def listing(kind: str | None, as_json: bool) -> None:
             click.echo()
         click.echo(click.style(heading, bold=True))
         for row in rows:
-            click.echo(_line(row))
+            click.echo(_entry(row))
 
 
 def rows_of(kind: str) -> list[dict[str, Any]]:
-    """Return name, summary and paper (a URL or None) of everything of one kind, by name."""
+    """Return name, summary and paper (a URL or None) of everything of one kind, by name.
+
+    Detectors and transition estimators also say what they need (a list of words) and cost (a
+    phrase, None for a method without a recipe).
+    """
     from graphclean.recipes import list_recipes
 
     if kind == "datasets":
@@ -57,7 +71,11 @@ def rows_of(kind: str) -> list[dict[str, Any]]:
         summary, paper = _documented(method)
         if name in recipes:
             summary, paper = recipes[name].summary, _paper(recipes[name].content)
-        rows.append({"name": name, "summary": summary, "paper": paper})
+        row: dict[str, Any] = {"name": name, "summary": summary, "paper": paper}
+        if kind in PRICED:
+            content = recipes[name].content if name in recipes else {}
+            row |= {"needs": list(content.get("needs", ())), "cost": content.get("cost")}
+        rows.append(row)
     return rows
 
 
@@ -70,6 +88,10 @@ def _registry(kind: str) -> Mapping[str, type[Any]]:
         from graphclean.noise import NoiseModel
 
         return NoiseModel.registry
+    if kind == "transitions":
+        from graphclean.noise import TransitionEstimator
+
+        return TransitionEstimator.registry
     from graphclean.nn import NodeClassifier
 
     return NodeClassifier.registry
@@ -101,9 +123,24 @@ def _documented(method: type[Any]) -> tuple[str, str | None]:
     return line.replace("``", ""), url[0] if url else None
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _entry(row: Mapping[str, Any]) -> str:
+    """Return the lines of one method or graph, none wider than a terminal."""
     size = ""
     if row.get("nodes") is not None:
         size = f" ({row['nodes']:,} nodes, {row['classes']} classes)"
-    paper = f"  {row['paper']}" if row["paper"] else ""
-    return f"  {row['name']:<24}  {row['summary']}{size}{paper}"
+    facts = [f"{row['summary']}{size}"]
+    if row.get("needs"):
+        facts.append(f"needs: {', '.join(row['needs'])}")
+    if row.get("cost"):
+        facts.append(f"cost: {row['cost']}")
+    if row["paper"]:
+        facts.append(row["paper"])
+    margin = " " * _COLUMN
+    lines = [
+        line
+        for fact in facts
+        for line in textwrap.wrap(
+            fact, WIDTH - _COLUMN, break_long_words=False, break_on_hyphens=False
+        )
+    ]
+    return f"  {row['name']:<{_COLUMN - 4}}  " + f"\n{margin}".join(lines)

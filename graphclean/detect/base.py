@@ -95,11 +95,11 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         judged = verdict.judged.numpy()
         self.label_quality_ = np.where(judged, verdict.label_quality, np.nan)
         self.is_label_issue_ = judged & verdict.is_label_issue
-        suggested, confidence = _suggest(graph.y.numpy(), verdict)
-        self.suggested_label_ = np.where(judged, suggested, -1)
+        suggestions = _suggest(graph.y.numpy(), verdict)
+        self.suggested_label_ = np.where(judged, suggestions.label, -1)
         self.noise_rate_ = verdict.noise_rate
         self.transition_ = verdict.transition
-        self._issues = self._collect(graph, index, verdict, suggested, confidence)
+        self._issues = self._collect(graph, index, verdict, suggestions)
         return self
 
     def find_label_issues(self) -> LabelIssues:
@@ -116,8 +116,7 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         graph: Any,
         index: pd.Index,
         verdict: Verdict,
-        suggested: np.ndarray,
-        confidence: np.ndarray,
+        suggestions: _Suggestions,
     ) -> LabelIssues:
         names = class_names(graph)
         rows = np.flatnonzero(verdict.judged.numpy())
@@ -130,8 +129,11 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
             "mislabel_probability": 1.0 - quality,
             "given_label": named[graph.y.numpy()[rows]],
             "predicted_label": named[verdict.pred_probs[rows].argmax(axis=1)],
-            "suggested_label": named[suggested[rows]],
-            "suggestion_confidence": confidence[rows],
+            "suggested_label": named[suggestions.label[rows]],
+            "suggestion_confidence": suggestions.confidence[rows],
+            "alternative_label": named[suggestions.alternative[rows]],
+            "alternative_confidence": suggestions.alternative_confidence[rows],
+            "given_confidence": suggestions.given_confidence[rows],
         }
         evidence = {**neighbour_columns(graph), **verdict.evidence}
         columns |= {name: values[rows] for name, values in evidence.items()}
@@ -217,12 +219,30 @@ def _index(graph: Any) -> pd.Index:
     return index
 
 
-def _suggest(y: np.ndarray, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
-    probs = verdict.class_probs.copy()
-    flagged = np.flatnonzero(verdict.is_label_issue & verdict.judged.numpy())
-    probs[flagged, y[flagged]] = -1.0
-    suggested = probs.argmax(axis=1)
-    return suggested, np.clip(verdict.class_probs[np.arange(len(y)), suggested], 0.0, 1.0)
+@dataclass(frozen=True, eq=False)
+class _Suggestions:
+    """What every node should be ``[N]``, with what setting other flags takes (see ``flagged``)."""
+
+    label: np.ndarray
+    confidence: np.ndarray
+    alternative: np.ndarray
+    alternative_confidence: np.ndarray
+    given_confidence: np.ndarray
+
+
+def _suggest(y: np.ndarray, verdict: Verdict) -> _Suggestions:
+    probs, rows, given = verdict.class_probs, np.arange(len(y)), np.maximum(y, 0)
+    others = probs.copy()
+    others[rows, given] = -1.0
+    alternative = others.argmax(axis=1)
+    label = np.where(verdict.is_label_issue, alternative, probs.argmax(axis=1))
+
+    def confidence(of: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip(probs[rows, of], 0.0, 1.0))
+
+    return _Suggestions(
+        label, confidence(label), alternative, confidence(alternative), confidence(given)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from graphclean.detect.base import Verdict
-from graphclean.detect.cleanlab_counts import confident_joint, transition_from_joint
 from graphclean.detect.probability import ProbabilityDetector
 from graphclean.nn.crossfit import OutOfFold
 from graphclean.nn.params import estimator
+from graphclean.noise.confident_joint import confident_joint, transition_from_joint
 from graphclean.types import InputError
 
 FILTERS = (

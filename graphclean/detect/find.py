@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from graphclean.detect.base import Detector
-from graphclean.issues import LabelIssues
+from graphclean.issues import LabelIssues, flag_policy
 from graphclean.types import InputError, Seed
 
 DEFAULT_DETECTOR = "graphcleaner"
@@ -17,6 +17,8 @@ def find_label_issues(
     detector: Detector | str | None = None,
     *,
     pred_probs: Any = None,
+    fdr: float | None = None,
+    budget: float | int | None = None,
     random_state: Seed = 0,
     n_jobs: int | None = -1,
     progress: bool = False,
@@ -30,6 +32,10 @@ def find_label_issues(
             the default, GraphCleaner over all labelled nodes. An object keeps its own seed, jobs
             and progress bars.
         pred_probs: Your own out-of-sample class probabilities ``[N, C]`` in place of a classifier.
+        fdr: Flag as many nodes as an expected share of right labels among them of at most this
+            number allows, in (0, 1); for calibrated detectors. See ``LabelIssues.flagged``.
+        budget: Flag this many nodes (an integer >= 1) or this share of the judged ones (in (0, 1)),
+            the most suspicious first. Without ``fdr`` and ``budget`` the detector's own rule flags.
         random_state: Seed; the same seed gives the same issues, bit for bit.
         n_jobs: Processes for the folds; -1 for all cores. It does not change the result.
         progress: Whether to show progress bars.
@@ -39,7 +45,8 @@ def find_label_issues(
         One row per judged node, worst first with ``.top()``.
 
     Raises:
-        InputError: The graph, the detector or a parameter does not fit.
+        InputError: The graph, the detector or a parameter does not fit; ``fdr`` and ``budget``
+            together, out of range, or ``fdr`` of a detector that is not calibrated.
 
     Example:
         >>> import graphclean as gc
@@ -63,4 +70,7 @@ def find_label_issues(
             accepted = inspect.signature(method).parameters
             params = {k: v for k, v in shared.items() if k in accepted} | params
         found = Detector.create(name, **params)
-    return found.fit(data, pred_probs=pred_probs).find_label_issues()
+    if fdr is None and budget is None:
+        return found.fit(data, pred_probs=pred_probs).find_label_issues()
+    policy = flag_policy(fdr=fdr, budget=budget, calibrated=found.calibrated)
+    return found.fit(data, pred_probs=pred_probs).find_label_issues().flagged(**policy)

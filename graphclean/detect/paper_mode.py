@@ -13,11 +13,11 @@ from torch_geometric.data import Data
 from torch_geometric.nn.models import MLP as PyGMLP
 
 from graphclean.data import labelled_mask, num_classes
-from graphclean.detect.cleanlab_counts import confident_joint, transition_from_joint
 from graphclean.nn.gcn import GCN
 from graphclean.nn.neural import Epoch, NeuralClassifier
 from graphclean.nn.params import estimator
 from graphclean.nn.prepared import Prepared
+from graphclean.noise.confident_joint import confident_joint, transition_from_joint
 from graphclean.sparse import HopOperator, Propagator, one_hot_labels
 from graphclean.types import InputError, spawn_seeds
 

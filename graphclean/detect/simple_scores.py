@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphclean.detect.cleanlab_counts import expected_issues
 from graphclean.detect.probability import ProbabilityDetector
 from graphclean.nn.params import estimator
+from graphclean.noise.confident_joint import expected_issues
 
 
 @estimator

@@ -1,6 +1,14 @@
 """How well label issues, repairs and transition estimates match the truth, where it is known."""
 
 from graphclean.evaluate.against_truth import evaluate_issues
+from graphclean.evaluate.decision_metrics import (
+    calibration_curve,
+    expected_over_realised,
+    false_discovery_proportion,
+    interval_covers,
+)
+from graphclean.evaluate.downstream import compare_repairs, downstream_accuracy
+from graphclean.evaluate.leaderboard import leaderboard, per_setting
 from graphclean.evaluate.metrics import (
     detection_scores,
     label_accuracy,
@@ -8,12 +16,29 @@ from graphclean.evaluate.metrics import (
     suggestion_accuracy,
     transition_error,
 )
+from graphclean.evaluate.paired import averages_against
+from graphclean.evaluate.rank_stability import RankStability, rank_stability
+from graphclean.evaluate.repair_outcome import repair_outcome
+from graphclean.evaluate.strata import by_stratum
 
 __all__ = [
+    "RankStability",
+    "averages_against",
+    "by_stratum",
+    "calibration_curve",
+    "compare_repairs",
     "detection_scores",
+    "downstream_accuracy",
     "evaluate_issues",
+    "expected_over_realised",
+    "false_discovery_proportion",
+    "interval_covers",
     "label_accuracy",
+    "leaderboard",
+    "per_setting",
+    "rank_stability",
     "repair_effect",
+    "repair_outcome",
     "suggestion_accuracy",
     "transition_error",
 ]

@@ -15,13 +15,16 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from graphclean.evaluate.arrays import label_array, mask_array, score_array
 from graphclean.noise import check_transition
 from graphclean.types import InputError
 
 BUDGETS = (1, 5, 10)
 """Review budgets in percent of the judged nodes."""
 
-_BINS = 15
+CALIBRATION_BINS = 15
+"""Bins of equal width of the expected calibration error and of the calibration curve."""
+
 _NAN = float("nan")
 
 
@@ -60,9 +63,9 @@ def detection_scores(is_wrong: Any, mislabel_score: Any, is_flagged: Any) -> dic
     Raises:
         InputError: The arguments differ in length, or a score is not finite.
     """
-    wrong = _mask("is_wrong", is_wrong)
-    flagged = _mask("is_flagged", is_flagged, len(wrong))
-    score = _scores("mislabel_score", mislabel_score, len(wrong))
+    wrong = mask_array("is_wrong", is_wrong)
+    flagged = mask_array("is_flagged", is_flagged, len(wrong))
+    score = score_array("mislabel_score", mislabel_score, len(wrong))
     total, found = int(wrong.sum()), int(flagged.sum())
     among = np.flatnonzero(flagged)
     in_flagged = _hits(wrong[among], score[among], min(total, found))
@@ -97,8 +100,8 @@ def label_accuracy(given: Any, clean: Any) -> float:
     Raises:
         InputError: They differ in length or are not integers.
     """
-    labels = _labels("given", given)
-    truth = _labels("clean", clean, len(labels))
+    labels = label_array("given", given)
+    truth = label_array("clean", clean, len(labels))
     both = (labels >= 0) & (truth >= 0)
     return _share(labels[both] == truth[both])
 
@@ -122,9 +125,9 @@ def repair_effect(before: Any, after: Any, clean: Any) -> dict[str, float]:
     Raises:
         InputError: They differ in length or are not integers.
     """
-    old = _labels("before", before)
-    new = _labels("after", after, len(old))
-    truth = _labels("clean", clean, len(old))
+    old = label_array("before", before)
+    new = label_array("after", after, len(old))
+    truth = label_array("clean", clean, len(old))
     rows = (old >= 0) & (truth >= 0)
     old, new, truth = old[rows], new[rows], truth[rows]
     return {
@@ -172,9 +175,9 @@ def suggestion_accuracy(suggested: Any, clean: Any, selected: Any) -> float:
     Raises:
         InputError: The arguments differ in length or type.
     """
-    proposal = _labels("suggested", suggested)
-    truth = _labels("clean", clean, len(proposal))
-    rows = _mask("selected", selected, len(proposal)) & (truth >= 0)
+    proposal = label_array("suggested", suggested)
+    truth = label_array("clean", clean, len(proposal))
+    rows = mask_array("selected", selected, len(proposal)) & (truth >= 0)
     return _share(proposal[rows] == truth[rows])
 
 
@@ -207,12 +210,16 @@ def _ranking_scores(wrong: np.ndarray, score: np.ndarray) -> dict[str, float]:
 def _calibration_scores(wrong: np.ndarray, score: np.ndarray) -> dict[str, float]:
     if not len(score) or score.min() < 0.0 or score.max() > 1.0:
         return {"ece": _NAN, "brier": _NAN}
-    bins = np.minimum((score * _BINS).astype(int), _BINS - 1)
-    gap = np.bincount(bins, weights=wrong - score, minlength=_BINS)
+    gap = np.bincount(calibration_bins(score), weights=wrong - score)
     return {
         "ece": float(np.abs(gap).sum() / len(score)),
         "brier": float(np.square(score - wrong).mean()),
     }
+
+
+def calibration_bins(score: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """Return the bin of equal width of scores in [0, 1], int64; the last holds 1 too."""
+    return np.minimum((score * bins).astype(np.int64), bins - 1)
 
 
 def _hits(wrong: np.ndarray, score: np.ndarray, count: int) -> float:
@@ -226,34 +233,3 @@ def _hits(wrong: np.ndarray, score: np.ndarray, count: int) -> float:
 
 def _share(right: np.ndarray) -> float:
     return float(right.mean()) if len(right) else _NAN
-
-
-def _scores(argument: str, values: Any, length: int) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype.kind not in "fiub" or not np.isfinite(found).all():
-        shown = f"dtype {found.dtype}, or a value that is not finite"
-        raise InputError(argument, shown, f"Pass {length} finite numbers.")
-    return _vector(argument, found.astype(np.float64), length)
-
-
-def _mask(argument: str, values: Any, length: int | None = None) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype != bool:
-        shown, fix = f"dtype {found.dtype}", "Pass True and False."
-        raise InputError(argument, shown, fix)
-    return _vector(argument, found, length)
-
-
-def _labels(argument: str, values: Any, length: int | None = None) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype.kind not in "iu":
-        shown, fix = f"dtype {found.dtype}", "Pass integer labels, -1 = none."
-        raise InputError(argument, shown, fix)
-    return _vector(argument, found.astype(np.int64), length)
-
-
-def _vector(argument: str, found: np.ndarray, length: int | None) -> np.ndarray:
-    if found.ndim != 1 or length not in (None, len(found)):
-        wanted = "one value a node" if length is None else f"{length} values"
-        raise InputError(argument, f"shape {found.shape}", f"Pass {wanted}.")
-    return found

@@ -24,6 +24,13 @@ REQUIRED_COLUMNS = {
 }
 """Columns of every ``LabelIssues.frame`` and their dtypes, in order; evidence columns follow."""
 
+ALTERNATIVE_COLUMNS = {
+    "alternative_label": "str",
+    "alternative_confidence": "float64",
+    "given_confidence": "float64",
+}
+"""What every detector adds so that flags can be set anew: all three columns, or none of them."""
+
 _ROW_SUM_TOLERANCE = 1e-6
 
 
@@ -47,10 +54,13 @@ def checked_frame(frame: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFra
     index = _plain(frame.index.to_series(), "the index")
     if index.dtype == "float64" or index.dtype == "bool" or not index.is_unique:
         raise InputError("frame", "its index", "Index it by unique integer or string node ids.")
-    columns = {}
+    known = [name for name in ALTERNATIVE_COLUMNS if name in names]
+    if known and len(known) < len(ALTERNATIVE_COLUMNS):
+        raise InputError("frame", f"of {[*ALTERNATIVE_COLUMNS]} only {known}", "Give all or none.")
+    dtypes, columns = REQUIRED_COLUMNS | ALTERNATIVE_COLUMNS | {"abstained": "bool"}, {}
     for name in names:
         column = _plain(frame[name], f"column {name!r}")
-        wanted = REQUIRED_COLUMNS.get(name, column.dtype)
+        wanted = dtypes.get(name, column.dtype)
         if wanted == "float64" and column.dtype == "int64":
             column = column.astype("float64")
         if column.dtype != np.dtype(object) and column.dtype != wanted:
@@ -112,10 +122,18 @@ def _plain(column: pd.Series[Any], what: str) -> pd.Series[Any]:
 
 
 def _check_values(frame: pd.DataFrame, class_names: set[str]) -> None:
-    for name in ("label_quality", "mislabel_probability", "suggestion_confidence"):
+    shares = ["label_quality", "mislabel_probability", "suggestion_confidence"]
+    labels = ["given_label", "predicted_label", "suggested_label"]
+    if "alternative_label" in frame.columns:
+        shares += ["alternative_confidence", "given_confidence"]
+        labels += ["alternative_label"]
+    for name in shares:
         _refuse(frame, name, ~frame[name].between(0, 1), "Keep it in [0, 1].")
-    for name in ("given_label", "predicted_label", "suggested_label"):
+    for name in labels:
         _refuse(frame, name, ~frame[name].isin(class_names), "Use one of class_names.")
+    if "alternative_label" in frame.columns:
+        same = frame["alternative_label"] == frame["given_label"]
+        _refuse(frame, "alternative_label", same, "Use another class than the given one.")
     for name in ("node", "degree"):
         _refuse(frame, name, frame[name] < 0, "Keep it at 0 or above.")
     _refuse(frame, "node", frame["node"].duplicated(), "Give each node one row.")

@@ -6,7 +6,7 @@ import copy
 import html
 import importlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from graphclean.issues.checks import (
     checked_transition,
 )
 from graphclean.issues.files import read_issues, reading, write_issues
+from graphclean.issues.flags import flag_policy, flags, reflagged
 from graphclean.issues.summary import IssueSummary, NoiseRate, summarise
 from graphclean.issues.tables import html_table
 from graphclean.types import InputError
@@ -39,14 +40,18 @@ class LabelIssues:
             (in [0, 1]; calibrated, or 1 - quality), ``given_label``, ``predicted_label``,
             ``suggested_label`` (each one of ``class_names``), ``suggestion_confidence`` (in
             [0, 1]) and ``degree``. Further columns are per-node evidence: bool, int, float (NaN =
-            unknown) or str.
+            unknown) or str. Those that mean something here: ``alternative_label`` (most probable
+            class other than the given one) with ``alternative_confidence`` and
+            ``given_confidence`` (both in [0, 1]), for ``flagged``; ``abstained`` (bool): too
+            little is known about the node to flag it.
         class_names: Names of the classes; class c of the graph is ``class_names[c]``.
         noise_rate: Estimated noise rate with its interval.
         transition: Estimated ``T[i, j] = Pr(given = j | true = i)``, float ``[C, C]``, rows
             summing to one (kept read-only), or None.
         meta: How the issues were made, JSON-able: ``detector``, ``params``, ``seed``,
             ``dataset``, ``versions``, ``command``, ``calibrated`` (bool, taken as False),
-            ``transition_mixes_confusion`` (bool: T also holds the classifier's own confusion).
+            ``transition_mixes_confusion`` (bool: T also holds the classifier's own confusion),
+            ``flag_policy`` (rule of ``flagged``).
             Leave out timings and dates, so that equal runs write byte-identical files.
 
     Raises:
@@ -83,7 +88,50 @@ class LabelIssues:
     def summary(self) -> IssueSummary:
         """Return counts, the noise rate, and tables per class and per class pair."""
         calibrated = bool(self.meta.get("calibrated", False))
-        return summarise(self.frame, self.class_names, self.noise_rate, calibrated)
+        policy = self.meta.get("flag_policy")
+        return summarise(self.frame, self.class_names, self.noise_rate, calibrated, policy)
+
+    def flagged(
+        self,
+        *,
+        threshold: float | None = None,
+        fdr: float | None = None,
+        budget: float | int | None = None,
+    ) -> LabelIssues:
+        """Return the same issues with other nodes flagged; pass exactly one rule.
+
+        Suggestions follow: a newly flagged node is never suggested its given label. Nodes on which
+        the detector abstained (column ``abstained``) are flagged by a budget only, after all
+        others. ``meta["flag_policy"]`` keeps the rule.
+
+        Args:
+            threshold: Flag where ``mislabel_probability`` is above it, in [0, 1].
+            fdr: Flag as many as possible, the most suspicious first, while the expected share of
+                right labels among them, ``mean(1 - mislabel_probability)``, is at most this number
+                in (0, 1). Equal probabilities are all flagged or none is.
+            budget: Flag this many nodes (an integer >= 1), or this share of the judged ones (a
+                float in (0, 1), rounded down), the most suspicious first; ties go by label
+                quality, then in node order.
+
+        Raises:
+            InputError: Not exactly one rule, a number out of range, ``fdr`` of a detector that is
+                not calibrated, or issues too old to tell what a flagged node should be instead.
+
+        Example:
+            >>> issues.flagged(fdr=0.1).summary().issues  # doctest: +SKIP
+        """
+        policy = flag_policy(
+            threshold=threshold,
+            fdr=fdr,
+            budget=budget,
+            calibrated=bool(self.meta.get("calibrated", False)),
+        )
+        frame = self.frame
+        return replace(
+            self,
+            frame=reflagged(frame, flags(frame, policy), self.class_names),
+            meta=self.meta | {"flag_policy": policy},
+        )
 
     def top(self, k: int = 20) -> pd.DataFrame:
         """Return the ``k`` rows of lowest label quality, worst first (ties in node order)."""

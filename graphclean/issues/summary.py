@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from graphclean.issues.flags import described
 from graphclean.issues.tables import html_table, text_table
 from graphclean.types import InputError
 
@@ -68,6 +69,7 @@ class IssueSummary:
             mean_quality (NaN for a class without labelled nodes).
         per_pair: One row per pair among the flagged nodes, most frequent first: given,
             suggested, count, expected.
+        flag_policy: Rule of ``LabelIssues.flagged`` behind the flags; None: the detector's own.
     """
 
     labelled: int
@@ -79,6 +81,7 @@ class IssueSummary:
     calibrated: bool
     per_class: pd.DataFrame
     per_pair: pd.DataFrame
+    flag_policy: Mapping[str, float | int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-able types (a missing number is None)."""
@@ -93,8 +96,9 @@ class IssueSummary:
     def lines(self) -> list[str]:
         """Return the headline as plain phrases, one a line."""
         share = self.issues / self.labelled if self.labelled else 0.0
+        rule = f": {described(self.flag_policy)}" if self.flag_policy else ""
         text = [
-            f"{self.issues:,} of {self.labelled:,} labelled nodes flagged ({share:.1%})",
+            f"{self.issues:,} of {self.labelled:,} labelled nodes flagged ({share:.1%}){rule}",
             f"Estimated noise rate: {self.noise_rate}",
         ]
         if self.expected_precision is not None:
@@ -117,7 +121,11 @@ class IssueSummary:
 
 
 def summarise(
-    frame: pd.DataFrame, class_names: Sequence[str], noise_rate: NoiseRate, calibrated: bool
+    frame: pd.DataFrame,
+    class_names: Sequence[str],
+    noise_rate: NoiseRate,
+    calibrated: bool,
+    flag_policy: Mapping[str, float | int] | None = None,
 ) -> IssueSummary:
     """Return the summary of a checked issue frame."""
     flagged = frame[frame["is_label_issue"]]
@@ -150,6 +158,7 @@ def summarise(
             ascending=[False, False, True, True],
             ignore_index=True,
         ),
+        flag_policy=flag_policy,
     )
 
 

@@ -229,6 +229,27 @@ def test_json_is_all_there_is_on_stdout(run, tables, tmp_path: Path) -> None:
     assert "Looking for wrong labels" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "flagged", "phrase"),
+    [("5", 5, "review budget 5 nodes"), ("0.25", 8, "review budget 0.25 of the nodes")],
+)
+def test_a_review_budget_sets_the_flags(
+    run, tables, tmp_path: Path, typed: str, flagged: int, phrase: str
+) -> None:
+    out = tmp_path / "out"
+    result: Result = run("clean", *tables.options, *VOTE, "--budget", typed, "--out", out)
+    assert result.exit_code == 0
+    assert f"{flagged} of 34 labelled nodes flagged" in result.stdout
+    assert phrase in result.stdout
+    issues = LabelIssues.load(out)
+    assert issues.meta["flag_policy"] == {"budget": json.loads(typed)}
+    assert f"--budget {typed}" in issues.meta["command"]
+    frame = issues.frame
+    assert set(frame.index[frame["is_label_issue"]]) == set(issues.top(flagged).index)
+    dropped = [row["paper"] for row in rows(out / "cleaned_nodes.csv") if row["topic"] == ""]
+    assert set(dropped) - {"p08", "p20"} == set(issues.top(flagged).index)
+
+
 def test_the_plan_is_shown_before_the_cleaned_graph_is_written(
     run, tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +347,11 @@ BAD = {
     "no folds": (["clean", "digits", *VOTE, "--folds", "3"], "unknown parameter 'n_folds'"),
     "jobs": (["clean", "digits", "--jobs", "0"], "0 processes do nothing"),
     "noise": (["clean", "digits", "--noise", "loud"], "noise: 'loud'"),
+    "two rules": (["clean", "digits", "--fdr", "0.1", "--budget", "9"], "Pass exactly one"),
+    "rough fdr": (["clean", "digits", *VOTE, "--fdr", "0.1"], "fdr: 0.1 of a detector whose"),
+    "fdr in %": (["clean", "digits", "--fdr", "10"], "fdr: 10.0. Pass a share between 0 and 1"),
+    "budget": (["clean", "digits", "--budget", "0"], "budget: 0. Pass a number of nodes >= 1"),
+    "budget in words": (["clean", "digits", "--budget", "ten"], "'ten' is no number"),
     "protocol": (["clean", "digits", "--protocol", "graphcleaner"], "goes with --noise"),
     "gate": (["clean", "digits", "--min-gain", "0"], "--min-gain goes with --action relabel"),
     "threshold": (

@@ -17,13 +17,13 @@ from cleanlab.rank import get_label_quality_scores
 from torch_geometric.data import Data
 
 from graphclean.detect import ConfidentLearning, Disagreement, NormalizedMargin, SelfConfidence
-from graphclean.detect.cleanlab_counts import (
+from graphclean.detect.confident_learning import FILTERS, RANKS
+from graphclean.detect.simple_scores import lowest
+from graphclean.noise.confident_joint import (
     confident_joint,
     expected_issues,
     transition_from_joint,
 )
-from graphclean.detect.confident_learning import FILTERS, RANKS
-from graphclean.detect.simple_scores import lowest
 
 Make = Callable[..., Any]
 SIMPLE = {

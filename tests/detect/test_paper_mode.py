@@ -13,13 +13,13 @@ from torch_geometric.data import Data
 from torch_geometric.nn.models import MLP as PyGMLP
 
 from graphclean.detect import GraphCleaner
-from graphclean.detect.cleanlab_counts import confident_joint, transition_from_joint
 from graphclean.detect.paper_mode import (
     MislabelMLP,
     flip_half,
     published_classifier,
 )
 from graphclean.nn import GCN
+from graphclean.noise.confident_joint import confident_joint, transition_from_joint
 from graphclean.types import spawn_seeds
 
 Make = Callable[..., Any]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
+
+from graphclean.noise.estimator import Estimate, Observed, TransitionEstimator, row_normalised
 
 
 def confident_joint(y: np.ndarray, probs: np.ndarray) -> np.ndarray:
@@ -18,15 +22,30 @@ def transition_from_joint(joint: np.ndarray) -> np.ndarray:
 
     A class that no node is counted into keeps its labels: its row is that of the identity.
     """
-    transition = joint.T.copy()
-    total = transition.sum(axis=1)
-    empty = total <= 0
-    transition[~empty] /= total[~empty, None]
-    transition[empty] = np.eye(len(joint))[empty]
-    return transition
+    return row_normalised(joint.T)
 
 
 def expected_issues(y: np.ndarray, probs: np.ndarray) -> float:
     """Return the number of label errors that the off-diagonal of the joint counts."""
     joint = confident_joint(y, probs)
     return float(joint.sum() - np.trace(joint))
+
+
+class ConfidentJoint(TransitionEstimator):
+    r"""T from the calibrated confident joint (Northcutt et al., 2021), counted by cleanlab.
+
+    .. math::
+        C_{ij} = \left|\{v : \tilde y_v = i,\; \hat p_v(j) \ge t_j\}\right|, \qquad
+        t_j = \mathrm{mean}\{\hat p_v(j) : \tilde y_v = j\}, \qquad
+        T_{ij} = C_{ji} / \textstyle\sum_k C_{ki}
+
+    T also holds the confusion of the classifier. Paper: https://arxiv.org/abs/1911.00068.
+    """
+
+    name: ClassVar[str] = "confident_joint"
+
+    reads_probs: ClassVar[bool] = True
+
+    def _estimate(self, observed: Observed) -> Estimate:
+        joint = confident_joint(*observed.labelled)
+        return Estimate(transition_from_joint(joint), joint.sum(axis=0))

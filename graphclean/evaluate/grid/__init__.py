@@ -1,0 +1,26 @@
+"""Experiment grids: every method on every noisy graph, resumable, on any number of processes."""
+
+from graphclean.evaluate.grid.cluster import on_cluster
+from graphclean.evaluate.grid.keys import probs_key, run_key
+from graphclean.evaluate.grid.plan import Cell, Grid, Learner, Method
+from graphclean.evaluate.grid.read import make_grid, read_grid, select
+from graphclean.evaluate.grid.run import missing_runs, run_grid
+from graphclean.evaluate.grid.store import load_records
+from graphclean.evaluate.grid.table import results_frame
+
+__all__ = [
+    "Cell",
+    "Grid",
+    "Learner",
+    "Method",
+    "load_records",
+    "make_grid",
+    "missing_runs",
+    "on_cluster",
+    "probs_key",
+    "read_grid",
+    "results_frame",
+    "run_grid",
+    "run_key",
+    "select",
+]

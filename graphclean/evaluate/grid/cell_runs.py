@@ -1,0 +1,175 @@
+"""The runs of one cell: what a worker does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import parallel_config
+from threadpoolctl import threadpool_limits
+
+from graphclean.evaluate.grid.cache import CachedProbs, out_of_fold
+from graphclean.evaluate.grid.graphs import NoisyGraph, noisy_graph
+from graphclean.evaluate.grid.keys import RESULT_FORMAT, settings
+from graphclean.evaluate.grid.plan import BEST, Cell, Grid, Method
+from graphclean.evaluate.grid.scores import score_run
+from graphclean.evaluate.grid.store import Record, is_done, key_of, write_record
+from graphclean.evaluate.speed.memory import with_peak
+from graphclean.issues import LabelIssues
+
+_PACKAGES = ("graphclean", "torch", "torch-geometric", "numpy", "scikit-learn", "cleanlab")
+
+
+def run_cell(grid: Grid, cell: Cell, methods: Sequence[Method], out: Path) -> None:
+    """Run these methods on a cell, leave out those that are done, and write each record at once.
+
+    Everything runs on one thread with seeds from the cell: the records, times aside, are the same
+    in any process. A run that raises leaves a record with its error.
+    """
+    source = _Source(grid, cell, out)
+    # Torch counts threads for the whole process, so one process runs one cell at a time.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        # Without a backend of its own, the folds would go back to the cluster the cell came from.
+        with warnings.catch_warnings(), threadpool_limits(1), parallel_config("sequential"):
+            # What a detector notices about the graph is in the issues; stderr has the progress.
+            warnings.simplefilter("ignore")
+            for method in methods:
+                if not is_done(out, key_of(grid, cell, method)):
+                    with _interruptible():
+                        record = _run(source, method)
+                    write_record(out, record)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Source:
+    """The graph of a cell and its probabilities, made when they are first asked for."""
+
+    def __init__(self, grid: Grid, cell: Cell, out: Path) -> None:
+        self.grid, self.cell, self._out = grid, cell, out
+        self._noisy: NoisyGraph | None = None
+        self._probs: dict[str, CachedProbs] = {}
+
+    @property
+    def noisy(self) -> NoisyGraph:
+        if self._noisy is None:
+            self._noisy = noisy_graph(self.cell)
+        return self._noisy
+
+    def probs(self, method: Method) -> dict[str, CachedProbs]:
+        """Return what the method is given, by learner in its order, the best one resolved."""
+        for learner in method.reads(self.grid.learners):
+            if learner.name not in self._probs:
+                self._probs[learner.name] = out_of_fold(
+                    self._out, self.cell, learner, self.noisy.blind, self.grid.n_folds
+                )
+        names = [self.best() if name == BEST else name for name in method.wanted]
+        return {name: self._probs[name] for name in names}
+
+    def best(self) -> str:
+        """Return the learner of the lowest log loss, the first one of equals."""
+        return min((each.name for each in self.grid.learners), key=self._log_loss)
+
+    def _log_loss(self, name: str) -> float:
+        return self._probs[name].log_loss
+
+
+def _run(source: _Source, method: Method) -> Record:
+    cell = source.cell
+    record: Record = {
+        "format": RESULT_FORMAT,
+        "key": key_of(source.grid, cell, method),
+        **asdict(cell),
+        "method": method.name,
+        "detector": method.detector,
+        "params": settings(method),
+        "probs": [],
+        "calibrated": None,
+        "error": None,
+        "scores": {},
+        "seconds": None,
+        "cpu_seconds": None,
+        "probs_cpu_seconds": None,
+        "peak_mb": None,
+        "versions": _versions(),
+    }
+    try:
+        return record | _outcome(source, method)
+    except Exception as error:
+        return record | {"error": f"{type(error).__name__}: {error}"}
+
+
+def _outcome(source: _Source, method: Method) -> Record:
+    noisy, given = source.noisy, source.probs(method)
+    found = [each.probs for each in given.values()]
+    pred_probs: Any = found if not isinstance(method.probs, str) else found[0]
+    detector = method.build(source.cell.seed)
+
+    def judge() -> LabelIssues:
+        return detector.fit(noisy.blind, pred_probs=pred_probs or None).find_label_issues()
+
+    (issues, seconds, cpu_seconds), peak = with_peak(_timed(judge))
+    return {
+        "probs": list(given),
+        "calibrated": bool(issues.meta.get("calibrated", False)),
+        "scores": score_run(issues, noisy, source.grid.actions),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "probs_cpu_seconds": sum(each.cpu_seconds for each in given.values()),
+        "peak_mb": None if peak is None else peak / 2**20,
+    }
+
+
+def _timed(call: Callable[[], LabelIssues]) -> Callable[[], tuple[LabelIssues, float, float]]:
+    def timed() -> tuple[LabelIssues, float, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = call()
+        return found, time.perf_counter() - wall, time.process_time() - cpu
+
+    return timed
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end of the block if Ctrl-C was swallowed in it.
+
+    A network whose training is stopped by Ctrl-C keeps what it has learned so far: good for a user,
+    but no result of the grid.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,84 @@
+"""Keys of runs and of cached probabilities: hashes of every setting that determines them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from graphclean.evaluate.grid.plan import ACTIONS, Cell, Learner, Method
+
+RESULT_FORMAT = 1
+"""Raised when records get other fields, so that every run is made anew."""
+
+_NO_SETTING = ("n_jobs", "progress")
+
+
+def run_key(
+    cell: Cell,
+    method: Method,
+    learners: Sequence[Learner],
+    n_folds: int = 5,
+    actions: Sequence[str] = ACTIONS,
+) -> str:
+    """Return the SHA-256 of what determines the result of a method on a cell, in hex.
+
+    Parameters count with their defaults filled in: writing out a default changes no key, and a
+    default that changes in the code does. Of the learners only those count that the method reads;
+    ``"best"`` reads all of them. Of the code nothing counts but ``version``.
+    """
+    read = method.reads(learners)
+    return _hashed(
+        {
+            "format": RESULT_FORMAT,
+            "cell": asdict(cell),
+            "method": {
+                "name": method.name,
+                "detector": method.detector,
+                "params": settings(method),
+                "probs": method.probs,
+                "version": method.version,
+            },
+            "learners": {each.name: _described(each) for each in read},
+            "n_folds": n_folds if read else None,
+            "actions": list(actions),
+        }
+    )
+
+
+def probs_key(cell: Cell, learner: Learner, n_folds: int = 5) -> str:
+    """Return the SHA-256 of what determines a learner's out-of-fold probabilities, in hex."""
+    return _hashed({"cell": asdict(cell), "learner": _described(learner), "n_folds": n_folds})
+
+
+def settings(of: Learner | Method) -> dict[str, Any]:
+    """Return the parameters, defaults included, as JSON holds them.
+
+    A seed that follows from the cell, and what changes no result, is left out.
+    """
+    built = of.build() if isinstance(of, Learner) else of.build(0)
+    params = built.get_params(deep=False)
+    skipped = {*_NO_SETTING} | ({"random_state"} - {*of.params})
+    kept = {key: value for key, value in params.items() if key not in skipped}
+    found: dict[str, Any] = json.loads(json.dumps(kept, default=_shown))
+    return found
+
+
+def _described(learner: Learner) -> dict[str, Any]:
+    return {
+        "classifier": learner.classifier,
+        "params": settings(learner),
+        "version": learner.version,
+    }
+
+
+def _hashed(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shown(value: Any) -> str:
+    """Return a parameter that JSON cannot hold as text without memory addresses."""
+    return str(getattr(value, "__qualname__", value))
