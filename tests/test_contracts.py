@@ -109,7 +109,7 @@ def test_recipe_of_a_detector_gives_its_defaults(name: str) -> None:
 )
 def test_recipe_says_what_the_method_needs_and_costs(recipe: Recipe) -> None:
     needs, cost = recipe.content["needs"], recipe.content["cost"]
-    assert needs[0] == "labels"
+    assert "labels" in needs
     assert set(needs) <= NEEDS
     assert len(set(needs)) == len(needs)
     reads = FAMILIES[recipe.family].registry[recipe.name].reads_probs

@@ -66,6 +66,9 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
     reads_probs: ClassVar[bool] = True
     """Whether ``fit`` takes the user's own probabilities; the others read the graph alone."""
 
+    reads_views: ClassVar[bool] = False
+    """Whether ``fit`` takes a list of ``OutOfFold``: several learners on the same folds."""
+
     judges_in_sample: ClassVar[bool] = False
     """Whether the model that judges a node was trained on its given label, as the training
     dynamics of a method demand; every other detector keeps a node's label out of its evidence."""
@@ -77,7 +80,8 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
             data: PyG ``Data``; ``y`` holds the given labels, -1 for unlabelled nodes. It is
                 checked and copied, never changed. ``y_clean`` and ``noise_mask`` are not read.
             pred_probs: Your own out-of-sample class probabilities ``[N, C]``, or an
-                ``OutOfFold``, in place of the detector's classifier.
+                ``OutOfFold``, in place of the detector's classifier; for a detector that reads
+                views also a list of ``OutOfFold`` on the same folds.
 
         Raises:
             InputError: The graph or the probabilities do not fit, or the detector reads none.
@@ -91,7 +95,7 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
             if key in graph:
                 del graph[key]
         index = _index(graph)
-        verdict = self._judge(graph, checked_probs(pred_probs, graph))
+        verdict = self._judge(graph, self._checked(pred_probs, graph))
         judged = verdict.judged.numpy()
         self.label_quality_ = np.where(judged, verdict.label_quality, np.nan)
         self.is_label_issue_ = judged & verdict.is_label_issue
@@ -106,6 +110,23 @@ class Detector(Registered, BaseEstimator, ABC, family="detector"):  # type: igno
         """Return the judgement as ``LabelIssues``, one row per judged node."""
         check_is_fitted(self, "label_quality_")
         return self._issues
+
+    def _checked(self, pred_probs: Any, graph: Any) -> Any:
+        """Return the probabilities, or the list of views, checked."""
+        if not is_views(pred_probs):
+            return checked_probs(pred_probs, graph)
+        if not self.reads_views and len(pred_probs) > 1:
+            raise InputError(
+                "pred_probs",
+                f"a list of {len(pred_probs)} OutOfFold",
+                f"{self.name} reads the predictions of one learner: pass one OutOfFold.",
+            )
+        views = [checked_probs(view, graph) for view in pred_probs]
+        if any(not torch.equal(view.fold, pred_probs[0].fold) for view in pred_probs):
+            raise InputError(
+                "pred_probs", "a list on different folds", "Make them by cross_fit(folds=...)."
+            )
+        return views if self.reads_views else views[0]
 
     @abstractmethod
     def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
@@ -193,6 +214,15 @@ def checked_probs(pred_probs: Any, graph: Any) -> Tensor | OutOfFold | None:
         return pred_probs
     return torch.nan_to_num(probs) / torch.nan_to_num(probs).sum(dim=1, keepdim=True).clamp_min(
         1e-12
+    )
+
+
+def is_views(pred_probs: Any) -> bool:
+    """Return whether these are several learners' ``OutOfFold`` rather than numbers."""
+    return (
+        isinstance(pred_probs, (list, tuple))
+        and len(pred_probs) > 0
+        and all(isinstance(view, OutOfFold) for view in pred_probs)
     )
 
 

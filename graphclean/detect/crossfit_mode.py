@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +13,26 @@ from sklearn.preprocessing import StandardScaler
 
 from graphclean.data import labelled_mask
 from graphclean.detect.hop_evidence import HopEvidence
-from graphclean.detect.noise_stack import directed_excess, fit_noise_stack, given_posterior
-from graphclean.detect.probability import Z90
+from graphclean.detect.noise_stack import (
+    NoiseStack,
+    directed_excess,
+    fit_noise_stack,
+    given_posterior,
+)
+from graphclean.detect.rate_interval import likelihood_range, rate_interval
 from graphclean.detect.synthetic import (
+    choose_priors,
+    draw_neighbour_labels,
     draw_wrong_labels,
-    estimate_prior,
     log_odds,
-    shift_prior,
+    shift_priors,
 )
 from graphclean.issues import NoiseRate
 from graphclean.stages import stage
 from graphclean.types import spawn_seeds
 
-_BOOTSTRAPS = 40
 _DIRECTED_SHARE = 0.5
 """Weight of T's directed excess against T as fitted: one-way noise against mutual noise."""
-_MODEL_ERROR = 0.1
-"""Standard error of the rate, relative to it, that stays when all nodes are known: how far the
-stack's estimates lay from the truth on average (docs/results/detection_default.md)."""
 _LEAST_WEIGHT = 0.02
 _FIT_ROWS = 100_000
 """Rows that the small models are fitted on at most, drawn at random: their few hundred parameters
@@ -50,6 +51,7 @@ class CrossfitResult:
         stack_probs: The same before the given label is considered ``[N, C]``.
         transition: Estimated T ``[C, C]``.
         noise_rate: Estimated noise rate with interval.
+        flip_shares: Estimated shares of flips by class and of flips to a neighbour's label.
     """
 
     mislabel_probability: np.ndarray
@@ -57,6 +59,7 @@ class CrossfitResult:
     stack_probs: np.ndarray
     transition: np.ndarray
     noise_rate: NoiseRate
+    flip_shares: tuple[float, float]
 
 
 def judge_crossfit(
@@ -64,10 +67,11 @@ def judge_crossfit(
 ) -> CrossfitResult:
     """Judge every labelled node by models fitted on the labels of the other folds.
 
-    Per fold: fit the noise stack on the other folds; per draw, flip the other folds' labels by the
-    estimated T and train a logistic regression to tell flipped from given labels, nodes that look
+    Per fold: fit the noise stack on the other folds; per draw and kind of flip, flip the other
+    folds' labels and train a logistic regression to tell flipped from given labels, nodes that look
     mislabelled already counting less; average the draws' log-odds; move from the synthetic 50 % to
-    the prevalence that explains the real labels best.
+    the prevalence that explains the real labels best. Labels flip by the estimated T, and, if that
+    explains the given labels markedly better, also to the label of a neighbour.
 
     No evidence about a node has seen its label, and no model is fitted on its row. What its label
     does reach are class-level numbers: T is averaged over the folds, the prevalence is common, and
@@ -75,47 +79,64 @@ def judge_crossfit(
 
     Args:
         graph: Checked ``Data``.
-        evidence: Hop evidence of all nodes.
+        evidence: Hop evidence of all nodes; ``l1`` must be part of it.
         fold: Fold ``[N]``, long, -1 for unlabelled nodes.
-        draws: Synthetic draws to average.
+        draws: Synthetic draws of every kind to average.
         seed: Seed of the draws.
     """
     judged = labelled_mask(graph).numpy()
     nodes = np.flatnonzero(judged)
     y, folds = graph.y.numpy()[judged], fold.numpy()[judged]
+    own = np.arange(len(y))
     with stage("Noise stack"):
-        stacked, transition = _cross_fitted_stack(evidence, nodes, y, folds, seed)
+        stacked, transition, stack = _cross_fitted_stack(evidence, nodes, y, folds, seed)
     directed = directed_excess(transition, stacked.sum(axis=0))
     transition = (1.0 - _DIRECTED_SHARE) * transition + _DIRECTED_SHARE * directed
 
     prior_view = given_posterior(stacked, transition, y)
-    looks_right = np.clip(prior_view[np.arange(len(y)), y], _LEAST_WEIGHT, 1.0)
+    looks_right = np.clip(prior_view[own, y], _LEAST_WEIGHT, 1.0)
     columns = _Columns(evidence, nodes, stacked, transition)
     given = columns.of(y)
-    rngs = [np.random.default_rng(s) for s in spawn_seeds(seed, draws + 1)]
+    around = evidence.distributions[evidence.names.index("l1")].numpy()[nodes]
+    seeds = spawn_seeds(seed, 2 * draws + 2)
     with stage("Synthetic flips"):
-        scores = np.stack(
-            [
-                flip_log_odds(
-                    given,
-                    columns.of(draw_wrong_labels(y, transition, rng)),
-                    folds,
-                    looks_right,
-                    seed,
+        scores = np.empty((draws, len(y), 2))
+        for draw in range(draws):
+            by_class, by_neighbour = (
+                np.random.default_rng(seeds[position]) for position in (draw, draws + draw)
+            )
+            for kind, flipped in enumerate(
+                (
+                    draw_wrong_labels(y, transition, by_class),
+                    draw_neighbour_labels(y, around, by_neighbour),
                 )
-                for rng in rngs[:-1]
-            ]
-        )
+            ):
+                scores[draw, :, kind] = flip_log_odds(
+                    given, columns.of(flipped), folds, looks_right, seed
+                )
     odds = np.exp(scores.mean(axis=0))
-    wrong = shift_prior(odds, estimate_prior(odds))
+    priors = choose_priors(odds)
+    kinds_wrong = shift_priors(odds, priors)
+    wrong = kinds_wrong.sum(axis=1)
     with stage("Noise rate"):
-        rate = _rate_interval(np.exp(scores), wrong, rngs[-1])
+        sample = _fit_rows(np.ones(len(y), dtype=bool), seeds[-1])
+        allowed = likelihood_range(
+            stack,
+            evidence.log(torch.from_numpy(nodes[sample])),
+            torch.from_numpy(y[sample]),
+            seeds[-1],
+        )
+        kinds = 2 if priors[1] > 0 else 1
+        rate = rate_interval(np.exp(scores), kinds, wrong, allowed, seeds[-2])
 
-    posterior = prior_view.copy()
-    posterior[np.arange(len(y)), y] = 0.0
-    posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-300)
-    posterior *= wrong[:, None]
-    posterior[np.arange(len(y)), y] = 1.0 - wrong
+    # A flip by class comes from classes that T leads here from, a copied label from any.
+    posterior = np.zeros_like(stacked)
+    for kind, source in enumerate((prior_view, stacked)):
+        others = source.copy()
+        others[own, y] = 0.0
+        others /= np.maximum(others.sum(axis=1, keepdims=True), 1e-300)
+        posterior += others * kinds_wrong[:, kind, None]
+    posterior[own, y] = 1.0 - wrong
 
     size, classes = len(judged), stacked.shape[1]
     return CrossfitResult(
@@ -124,6 +145,7 @@ def judge_crossfit(
         stack_probs=_full(stacked, judged, (size, classes), 1.0 / classes),
         transition=transition,
         noise_rate=rate,
+        flip_shares=(float(priors[0]), float(priors[1])),
     )
 
 
@@ -155,7 +177,8 @@ class _Columns:
 
 def _cross_fitted_stack(
     evidence: HopEvidence, nodes: np.ndarray, y: np.ndarray, folds: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, NoiseStack]:
+    """Return the class probabilities ``[n, C]``, the mean T, and the last fold's stack."""
     stacked = np.zeros((len(nodes), evidence.distributions[0].shape[1]))
     transitions = []
     for k in np.unique(folds):
@@ -168,7 +191,7 @@ def _cross_fitted_stack(
             log_evidence = evidence.log(torch.from_numpy(nodes[block]))
             stacked[block] = stack.class_probs(log_evidence).numpy()
         transitions.append(stack.transition.numpy())
-    return stacked, np.mean(transitions, axis=0)
+    return stacked, np.mean(transitions, axis=0), stack
 
 
 def flip_log_odds(
@@ -197,23 +220,6 @@ def _fit_rows(allowed: np.ndarray, seed: int) -> np.ndarray:
 
 def _flip_classifier() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-
-
-def _rate_interval(odds: np.ndarray, wrong: np.ndarray, rng: np.random.Generator) -> NoiseRate:
-    """Spread over draws and bootstrap samples, binomial spread of the labels, and model error."""
-    size = len(wrong)
-    sample = min(size, _FIT_ROWS)
-    rates = np.array(
-        [
-            estimate_prior(row[rng.integers(0, size, sample)], steps=60)
-            for row in odds
-            for _ in range(_BOOTSTRAPS // len(odds) + 1)
-        ]
-    )
-    value = float(wrong.mean())
-    binomial = float((wrong * (1.0 - wrong)).sum()) / size**2
-    spread = math.sqrt(float(rates.var()) + binomial + (_MODEL_ERROR * value) ** 2)
-    return NoiseRate(value, max(value - Z90 * spread, 0.0), min(value + Z90 * spread, 1.0), 0.90)
 
 
 def _full(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from graphclean.data import num_classes
 from graphclean.nn.crossfit import OutOfFold
 from graphclean.sparse import HopOperator, Propagator, one_hot_labels
+from graphclean.sparse.solvers import personalised_pagerank
 
 _PSEUDO_NEIGHBOURS = 1.0
 _COLUMNS = 64
@@ -30,6 +32,12 @@ class HopEvidence:
     names: tuple[str, ...]
     distributions: tuple[Tensor, ...]
     degree: Tensor
+
+    def with_views(self, **views: Tensor) -> HopEvidence:
+        """Return the evidence with further distributions ``[N, C]`` by name."""
+        return HopEvidence(
+            (*self.names, *views), (*self.distributions, *views.values()), self.degree
+        )
 
     def log(self, rows: Tensor, floor: float = 0.01) -> Tensor:
         """Return ``log(distribution + floor)`` of some rows, stacked ``[n, C, M]``.
@@ -77,7 +85,9 @@ def hop_evidence(
 
     own = (source.pred_probs if isinstance(source, OutOfFold) else source).double()
     names, found = ["p0"], [own]
-    predictions = _fold_consistent(operator, source) if isinstance(source, OutOfFold) else None
+    predictions = None
+    if isinstance(source, OutOfFold):
+        predictions = of_own_fold(source, operator.powers, hops)
     for hop, labels in enumerate(operator.powers(onehot), start=1):
         if predictions is not None:
             names.append(f"p{hop}")
@@ -85,6 +95,32 @@ def hop_evidence(
         names.append(f"l{hop}")
         found.append(_blend(labels, own, trust))
     return HopEvidence(tuple(names), tuple(found), degree)
+
+
+def spread_predictions(
+    graph: Any, source: OutOfFold, *, alpha: float = 0.1, steps: int = 10
+) -> Tensor:
+    r"""Smooth predictions over the whole neighbourhood by personalised PageRank ``[N, C]``.
+
+    The propagation of APPNP (Gasteiger et al., https://arxiv.org/abs/1810.05997) after the fact:
+    :math:`Z \leftarrow (1 - \alpha) \hat S Z + \alpha \hat P` with self-loops in
+    :math:`\hat S`. Node i takes the smoothed predictions of its own fold's model, which saw the
+    label of no node of the fold, so walks may return.
+
+    Args:
+        graph: Checked ``Data``.
+        source: Out-of-fold probabilities.
+        alpha: Teleport probability.
+        steps: Steps.
+    """
+    operator = Propagator.from_data(graph, norm="sym", self_loops=True)
+
+    def smooth(columns: Tensor) -> list[Tensor]:
+        walked = personalised_pagerank(operator, columns, alpha=alpha, steps=steps, tol=None)
+        return [walked.values]
+
+    found = of_own_fold(source, smooth, 1)[0]
+    return found / found.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def label_hops(graph: Any, onehot: Tensor, hops: int) -> list[tuple[Tensor, Tensor]]:
@@ -99,9 +135,15 @@ def label_hops(graph: Any, onehot: Tensor, hops: int) -> list[tuple[Tensor, Tens
     return result
 
 
-def _fold_consistent(operator: HopOperator, source: OutOfFold) -> list[Tensor]:
+def of_own_fold(
+    source: OutOfFold, walk: Callable[[Tensor], Iterable[Tensor]], hops: int
+) -> list[Tensor]:
+    """Walk the predictions of every fold's model; return those of a node's own fold ``[N, C]``.
+
+    Nodes of no fold take the mean over the models; repeats are averaged.
+    """
     repeats, folds, nodes, classes = source.model_probs.shape
-    total = [torch.zeros(nodes, classes, dtype=torch.float64) for _ in range(operator.hops)]
+    total = [torch.zeros(nodes, classes, dtype=torch.float64) for _ in range(hops)]
     at_once = max(_COLUMNS // classes, 1)
     for repeat in range(repeats):
         fold = source.fold[repeat]
@@ -109,7 +151,7 @@ def _fold_consistent(operator: HopOperator, source: OutOfFold) -> list[Tensor]:
         for first in range(0, folds, at_once):
             models = source.model_probs[repeat, first : first + at_once].double()
             columns = models.permute(1, 0, 2).reshape(nodes, -1)
-            for hop, walked in enumerate(operator.powers(columns)):
+            for hop, walked in enumerate(walk(columns)):
                 for k, said in enumerate(walked.view(nodes, -1, classes).unbind(1), start=first):
                     total[hop] += ((fold == k).unsqueeze(1) + nobody) * said
     return [t / repeats for t in total]

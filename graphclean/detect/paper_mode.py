@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +156,13 @@ class AgreementFeatures:
 
     def of(self, labels: Tensor) -> Tensor:
         """Return the features ``[N, 2K + 1]`` of the nodes if these were their labels."""
-        column = labels.unsqueeze(1)
-        return torch.cat([d.gather(1, column) for d in self.distributions], dim=1)
+        return gathered(self.distributions, labels)
+
+
+def gathered(distributions: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Return what every distribution ``[N, C]`` says about these labels: ``[N, M]``."""
+    column = labels.unsqueeze(1)
+    return torch.cat([d.gather(1, column) for d in distributions], dim=1)
 
 
 def flip_half(
@@ -169,10 +175,11 @@ def flip_half(
     rows = rows[can_flip[y.numpy()[rows]]]
     chosen = rng.choice(rows, size=int(len(rows) * _SAMPLE_RATE), replace=False)
     flipped, changed = y.clone(), torch.zeros(len(y), dtype=torch.bool)
-    for node in chosen:
-        row = off[int(y[node])]
-        flipped[node] = int(rng.choice(len(row), p=row / row.sum()))
-        changed[node] = True
+    for label in np.unique(y.numpy()[chosen]):
+        nodes = torch.from_numpy(chosen[y.numpy()[chosen] == label])
+        share = off[label] / off[label].sum()
+        flipped[nodes] = torch.from_numpy(rng.choice(len(share), size=len(nodes), p=share))
+        changed[nodes] = True
     return flipped, changed
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+_WORTH = 0.08
+_LEAST_GAIN = 5.0
+
 
 def draw_wrong_labels(
     y: np.ndarray, transition: np.ndarray, rng: np.random.Generator
@@ -25,6 +28,28 @@ def draw_wrong_labels(
     drawn = np.minimum(drawn, classes - 1)
     # Rounding can leave the cumulative sum a hair under one: never return the label itself.
     return np.where(drawn == y, (y + 1) % classes, drawn)
+
+
+def draw_neighbour_labels(
+    y: np.ndarray, shares: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a wrong label for every node, drawn from the labels around it.
+
+    Annotators and rules copy what stands nearby, so a wrong label may well agree with some of the
+    neighbours: flips drawn by class alone would never teach that. A hundred-thousandth of uniform
+    noise lets a node whose neighbours all carry its own label flip too.
+
+    Args:
+        y: Labels ``[n]``.
+        shares: Label shares around every node ``[n, C]``, its own label left out.
+        rng: Source of randomness.
+    """
+    weights = shares + 1e-5
+    weights[np.arange(len(y)), y] = 0.0
+    cumulative = (weights / weights.sum(axis=1, keepdims=True)).cumsum(axis=1)
+    drawn = (cumulative < rng.random(len(y))[:, None]).sum(axis=1)
+    drawn = np.minimum(drawn, shares.shape[1] - 1)
+    return np.asarray(np.where(drawn == y, (y + 1) % shares.shape[1], drawn))
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
@@ -49,13 +74,57 @@ def estimate_prior(odds: np.ndarray, steps: int = 200) -> float:
         odds: ``[n]``, positive.
         steps: EM steps.
     """
-    prior, least = 0.1, 0.5 / len(odds)
+    return float(estimate_priors(odds[:, None], steps)[0])
+
+
+def estimate_priors(odds: np.ndarray, steps: int = 200) -> np.ndarray:
+    r"""Return the shares of several kinds of positives in unlabelled data ``[F]``, by EM.
+
+    .. math::
+        \pi_f \leftarrow \frac{1}{n} \sum_i
+        \frac{\pi_f r_{if}}{1 - \sum_g \pi_g + \sum_g \pi_g r_{ig}}
+
+    The mixture form of `estimate_prior`; the log-likelihood is concave in the shares.
+
+    Args:
+        odds: ``[n, F]``, positive: of every kind against the negatives.
+        steps: EM steps.
+    """
+    kinds = odds.shape[1]
+    priors, least = np.full(kinds, 0.1 / kinds), 0.5 / len(odds) / kinds
     for _ in range(steps):
-        prior = max(float(np.mean(shift_prior(odds, prior))), least)
-    return prior
+        priors = np.maximum((odds * priors / _density(odds, priors)[:, None]).mean(axis=0), least)
+    return priors
+
+
+def choose_priors(odds: np.ndarray, steps: int = 200) -> np.ndarray:
+    """Return the shares of the kinds of positives ``[F]``: the first alone, or all if worth it.
+
+    The further kinds are taken in only if they raise the log-likelihood that the first one gains
+    over no positives at all by a twelfth, and by five nats: kinds that look alike would otherwise
+    share what is one.
+
+    Args:
+        odds: ``[n, F]``, positive.
+        steps: EM steps.
+    """
+    alone = np.zeros(odds.shape[1])
+    alone[:1] = estimate_priors(odds[:, :1], steps)
+    together = estimate_priors(odds, steps)
+    gained = np.log(_density(odds, alone)).sum()
+    more = np.log(_density(odds, together)).sum() - gained
+    return together if more > max(_WORTH * gained, _LEAST_GAIN) else alone
 
 
 def shift_prior(odds: np.ndarray, prior: float) -> np.ndarray:
     """Return probabilities at prevalence ``prior`` from odds at even prevalence."""
-    positive = prior * odds
-    return np.asarray(positive / (positive + 1.0 - prior))
+    return shift_priors(odds[:, None], np.array([prior]))[:, 0]
+
+
+def shift_priors(odds: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    """Return the probability of every kind ``[n, F]`` at these prevalences, from even ones."""
+    return np.asarray(odds * priors / _density(odds, priors)[:, None])
+
+
+def _density(odds: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    return np.asarray(1.0 - priors.sum() + odds @ priors)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from graphclean.denoise.match import class_codes, match_nodes
+from graphclean.denoise.match import class_codes
 from graphclean.evaluate.metrics import detection_scores, suggestion_accuracy, transition_error
+from graphclean.evaluate.truth import judged_truth
 from graphclean.issues import LabelIssues
 from graphclean.noise import realised_transition
-from graphclean.types import InputError
 
 
 def evaluate_issues(issues: LabelIssues, data: Any) -> dict[str, float]:
@@ -37,21 +37,9 @@ def evaluate_issues(issues: LabelIssues, data: Any) -> dict[str, float]:
     Raises:
         InputError: The graph has no ``y_clean``, or the issues are not of this graph.
     """
-    truth = getattr(data, "y_clean", None)
-    if truth is None:
-        raise InputError(
-            "data", "a graph without y_clean", "Evaluation needs the true labels: see FlipLabels."
-        )
-    truth = torch.as_tensor(truth).detach().cpu()
-    if truth.dim() != 1 or truth.is_floating_point() or truth.is_complex():
-        shown = f"{truth.dtype} of shape {list(truth.shape)}"
-        raise InputError("y_clean", shown, "Pass one integer label a node, -1 = unknown.")
-    node = match_nodes(issues, data, len(truth))
-    clean = truth.long().numpy()[node]
-    known = clean >= 0
-    frame, clean = issues.frame[known], clean[known]
-    given = class_codes(issues, "given_label")[known]
-    suggested = class_codes(issues, "suggested_label")[known]
+    truth = judged_truth(issues, data)
+    frame, given, clean = truth.frame, truth.given, truth.clean
+    suggested = class_codes(issues, "suggested_label")[truth.rows]
     flagged = frame["is_label_issue"].to_numpy()
     wrong = given != clean
     rate = float(wrong.mean()) if len(wrong) else float("nan")

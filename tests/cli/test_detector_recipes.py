@@ -17,8 +17,13 @@ RECIPES = list_recipes("models", "detector")
 
 
 def defaults(method: type[Any]) -> dict[str, Any]:
+    """Return the defaults as TOML can hold them: tuples as lists."""
     parameters = inspect.signature(method).parameters
-    return {name: p.default for name, p in parameters.items() if name not in RUN_ONLY}
+    return {
+        name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for name, p in parameters.items()
+        if name not in RUN_ONLY
+    }
 
 
 def test_every_detector_has_a_recipe_and_every_recipe_a_detector() -> None:

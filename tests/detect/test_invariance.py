@@ -20,9 +20,24 @@ from graphclean.nn.crossfit import OutOfFold
 Build = Callable[..., Detector]
 Make = Callable[..., Any]
 
-REFUSES_PROBS = {"neighbour_agreement"}
-ORDER_FREE = sorted(set(Detector.registry) - {"graphcleaner"})
-"""Not GraphCleaner, which draws folds, flips and dropout in node order."""
+REFUSES_PROBS = {name for name, cls in Detector.registry.items() if not cls.reads_probs}
+DRAWN = {"graphcleaner", "learned_stack"}
+"""These judge by small models of flips that are drawn row by row from random numbers: rows and
+classes in another order get other draws, so that they are compared through the mean of many."""
+ORDERED_NODES = DRAWN | {
+    "area_under_margin": "its fake labels are dealt out in node order",
+    "fast_recov": "its folds are drawn in node order",
+    "simifeat": "its rounds draw who votes in node order",
+    "rank_average": "simifeat is one of its members",
+}.keys()
+"""Whose seeded draws follow the order of the nodes: another order is another seed."""
+ORDERED_CLASSES = {
+    "area_under_margin": "the class added for its threshold samples, and weights, have numbers",
+    "first_learned_epoch": "the random weights of its network belong to class numbers",
+}
+"""Whose seeded draws follow the numbers of the classes."""
+ORDER_FREE = sorted(set(Detector.registry) - set(ORDERED_NODES))
+NUMBER_FREE = sorted(set(Detector.registry) - set(ORDERED_CLASSES))
 
 
 def test_seed_decides(key: str, build: Build, planted: Make) -> None:
@@ -79,6 +94,12 @@ def test_number_of_threads_does_not_matter(planted: Make) -> None:
     np.testing.assert_array_equal(*qualities)
 
 
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame without the alternatives that nothing speaks for: any class would do."""
+    nothing = frame["alternative_confidence"] < 1e-12
+    return frame.assign(alternative_label=frame["alternative_label"].mask(nothing, "none"))
+
+
 def reordered(data: Data, order: Tensor) -> Data:
     """Return the graph with node ``order[i]`` in row i."""
     position = torch.empty_like(order)
@@ -93,17 +114,21 @@ def reordered(data: Data, order: Tensor) -> Data:
 
 @pytest.mark.parametrize("key", ORDER_FREE)
 def test_order_of_the_nodes_does_not_matter(
-    key: str, build: Build, planted: Make, some_probs: Make
+    key: str, build: Build, planted: Make, some_probs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Folds of masked labels, which are dealt out in node order, are given with the nodes."""
     data = planted(90, seed=7)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     probs = None if key in REFUSES_PROBS else some_probs(data, 3)
-    frame = build(key).fit(data, pred_probs=probs).find_label_issues().frame
-    moved = build(key).fit(reordered(data, order), None if probs is None else probs[order])
-    again = moved.find_label_issues().frame.sort_index()
-    pd.testing.assert_frame_equal(
-        again.drop(columns="node"), frame.drop(columns="node"), rtol=1e-9, atol=1e-12
-    )
+    frames = []
+    for ids in (torch.arange(90), order):
+        monkeypatch.setattr("graphclean.detect.masked.plain_folds", lambda *_, ids=ids: ids % 3)
+        rows = None if probs is None else probs[ids]
+        found = build(key).fit(reordered(data, ids), pred_probs=rows).find_label_issues().frame
+        frames.append(comparable(found.drop(columns="node").sort_index()))
+    # Networks add up float32 numbers in another order.
+    in_sample = Detector.registry[key].judges_in_sample
+    pd.testing.assert_frame_equal(*frames, rtol=1e-6 if in_sample else 1e-9, atol=1e-12)
 
 
 def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
@@ -123,7 +148,7 @@ def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
     assert frame["label_quality"].std() > 0.2
 
 
-@pytest.mark.parametrize("key", sorted(Detector.registry))  # in paper mode weights have numbers
+@pytest.mark.parametrize("key", NUMBER_FREE)  # in paper mode weights have numbers
 def test_numbering_of_the_classes_does_not_matter(
     key: str, build: Build, planted: Make, some_probs: Make
 ) -> None:
@@ -138,14 +163,14 @@ def test_numbering_of_the_classes_does_not_matter(
         second = torch.empty_like(first)
         second[:, new] = first
         probs = [first, second]
-    if key == "graphcleaner":  # its folds are dealt out class by class: give it the folds
+    if key in DRAWN:  # its folds are dealt out class by class: give it the folds
         fold = torch.arange(120).unsqueeze(0) // 3 % 3
         probs = [OutOfFold(p.float(), fold, p.float().expand(1, 3, -1, -1)) for p in probs]
     detector = build(key, draws=20)
     frame = detector.fit(data, pred_probs=probs[0]).find_label_issues().frame
     again = detector.fit(renumbered, pred_probs=probs[1]).find_label_issues().frame
-    if key != "graphcleaner":
-        pd.testing.assert_frame_equal(again, frame, rtol=1e-9)
+    if key not in DRAWN:
+        pd.testing.assert_frame_equal(comparable(again), comparable(frame), rtol=1e-9, atol=1e-12)
         return
     assert list(again["given_label"]) == list(frame["given_label"])
     assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.05

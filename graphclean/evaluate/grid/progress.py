@@ -29,7 +29,7 @@ def shown_progress(awaited: Iterable[Path], done: int, *, progress: bool) -> Ite
         return
     left = {path: _stamp(path) for path in awaited}
     stop = threading.Event()
-    with tqdm(total=done + len(left), initial=done, unit="run") as bar:
+    with tqdm(total=done + len(left), initial=done, unit="run", smoothing=0) as bar:
 
         def look() -> None:
             written = [path for path, stamp in left.items() if _stamp(path) != stamp]

@@ -49,8 +49,9 @@ def score_run(issues: LabelIssues, noisy: NoisyGraph, actions: Sequence[str]) ->
     """
     scored, everything = noisy.scored, noisy.clean >= 0
     found = evaluate_issues(issues, _with_truth(noisy, scored))
-    overall = evaluate_issues(issues, _with_truth(noisy, everything))
-    found |= {key: overall[key] for key in _OF_ALL}
+    if not torch.equal(scored, everything):
+        overall = evaluate_issues(issues, _with_truth(noisy, everything))
+        found |= {key: overall[key] for key in _OF_ALL}
     rate = issues.noise_rate
     node = issues.frame["node"].to_numpy()
     rows = scored.numpy()[node]
