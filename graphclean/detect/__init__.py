@@ -14,14 +14,17 @@ from graphclean.detect.knn_agreement import KnnAgreement
 from graphclean.detect.label_dependency import LabelDependency
 from graphclean.detect.label_non_uniformity import LabelNonUniformity
 from graphclean.detect.label_propagation import LabelPropagationResidual
+from graphclean.detect.learned_stack import LearnedStack
 from graphclean.detect.loss_mixture import LossMixture
 from graphclean.detect.multilabel import find_multilabel_issues
 from graphclean.detect.neighbour_agreement import NeighbourAgreement
 from graphclean.detect.neighbour_view import NeighbourView
 from graphclean.detect.probability import OutOfFoldDetector, ProbabilityDetector
+from graphclean.detect.rank_average import RankAverage
 from graphclean.detect.relation_graph import RelationGraph
 from graphclean.detect.simifeat import SimiFeat
 from graphclean.detect.simple_scores import Disagreement, NormalizedMargin, SelfConfidence
+from graphclean.detect.two_view import TwoView
 
 __all__ = [
     "AreaUnderMargin",
@@ -37,15 +40,18 @@ __all__ = [
     "LabelDependency",
     "LabelNonUniformity",
     "LabelPropagationResidual",
+    "LearnedStack",
     "LossMixture",
     "NeighbourAgreement",
     "NeighbourView",
     "NormalizedMargin",
     "OutOfFoldDetector",
     "ProbabilityDetector",
+    "RankAverage",
     "RelationGraph",
     "SelfConfidence",
     "SimiFeat",
+    "TwoView",
     "Verdict",
     "default_classifier",
     "find_label_issues",

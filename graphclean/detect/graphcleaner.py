@@ -14,6 +14,7 @@ from graphclean.data import labelled_mask, num_classes
 from graphclean.detect.base import Verdict
 from graphclean.detect.base_learner import feature_view_classifier, resolve_classifier
 from graphclean.detect.crossfit_mode import judge_crossfit
+from graphclean.detect.decision import f1_threshold
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence, spread_predictions
 from graphclean.detect.label_dependency import LabelDependency
 from graphclean.detect.paper_crossfit import judge_paper_crossfit
@@ -47,19 +48,21 @@ class GraphCleaner(OutOfFoldDetector):
     fold models, those that are propagated from the node's own fold (no label leaks back through
     neighbours), evidence is stacked through the label noise (``NoiseStack``), several synthetic
     draws are averaged and their 50 % prevalence is corrected to the estimated one, which makes
-    ``1 - label_quality`` a probability. A node is flagged above ``threshold`` = 1/2: more likely
-    wrong than right. ``mode="paper"`` is the published method: one model trained on
-    ``train_mask``, detector and T from ``val_mask``, S symmetric, threshold .97; it judges the
-    labelled nodes of neither mask, and isolated nodes, whose features are all zero, look
-    mislabelled to it. It has no folds: ``n_folds``, ``n_repeats``, ``n_jobs`` and ``progress`` have
-    no meaning there. Given an ``OutOfFold`` it takes the published steps fold by fold instead and
-    judges every labelled node.
+    ``1 - label_quality`` a probability. Flagged is the set with the best expected F1; another
+    ``threshold``, ``LabelIssues.flagged(fdr=...)`` or ``(budget=...)`` draws the line elsewhere.
+
+    ``mode="paper"`` is the published method: one model trained on ``train_mask``, detector and T
+    from ``val_mask``, S symmetric, threshold .97; it judges the labelled nodes of neither mask, and
+    isolated nodes, whose features are all zero, look mislabelled to it. It has no folds:
+    ``n_folds``, ``n_repeats``, ``n_jobs`` and ``progress`` have no meaning there. Given an
+    ``OutOfFold`` it takes the published steps fold by fold instead and judges every labelled node.
 
     Args:
         mode: ``"crossfit"`` or ``"paper"``.
         hops: K >= 1.
         draws: Synthetic draws to average; None for 3 (crossfit) or 1 (paper).
-        threshold: Flag above this probability; None for 0.5 (crossfit) or 0.97 (paper).
+        threshold: Flag above this probability; None for `f1_threshold` (crossfit) or 0.97 (paper).
+            0.5 flags what is more likely wrong than right.
         features_epoch: Paper mode: epoch whose probabilities become features, ``"best"`` on the
             validation rows or ``"last"`` as in the released code.
         feature_view: Crossfit mode: add the out-of-fold predictions of an MLP that ignores the
@@ -101,12 +104,15 @@ class GraphCleaner(OutOfFoldDetector):
         with one_thread(), threadpool_limits(1):
             found = judge_crossfit(graph, evidence, fold, self.draws or 3, seed)
         wrong = found.mislabel_probability
+        judged = labelled_mask(graph)
+        limit = self.threshold
+        if limit is None:
+            limit = f1_threshold(wrong[judged.numpy()])
         abstained = self._thin(graph, evidence.degree) & (wrong < _CERTAIN)
         return Verdict(
-            judged=labelled_mask(graph),
+            judged=judged,
             label_quality=1.0 - wrong,
-            is_label_issue=(wrong > (0.5 if self.threshold is None else self.threshold))
-            & ~abstained,
+            is_label_issue=(wrong > limit) & ~abstained,
             class_probs=found.class_probs,
             pred_probs=found.stack_probs,
             noise_rate=found.noise_rate,
@@ -114,6 +120,7 @@ class GraphCleaner(OutOfFoldDetector):
             evidence={"abstained": abstained, **_agreement_columns(graph, evidence)},
             meta={
                 "transition_mixes_confusion": False,
+                "flag_threshold": limit,
                 "flip_shares": {
                     "by_class": found.flip_shares[0],
                     "to_neighbours": found.flip_shares[1],
@@ -183,7 +190,12 @@ class GraphCleaner(OutOfFoldDetector):
         )
 
     def _paper_result(self, graph: Any, pred_probs: Any) -> PaperResult:
-        shared = {"hops": self.hops, "draws": self.draws or 1, "seed": self.random_state}
+        shared: dict[str, Any] = {
+            "hops": self.hops,
+            "draws": self.draws or 1,
+            "exclude_self": self.exclude_self,
+            "seed": self.random_state,
+        }
         if pred_probs is not None:
             source = pred_probs[0] if isinstance(pred_probs, list) else pred_probs
             if not isinstance(source, OutOfFold):
@@ -192,9 +204,7 @@ class GraphCleaner(OutOfFoldDetector):
                     "a matrix",
                     "Paper mode takes an OutOfFold (nn.cross_fit), or trains its own model.",
                 )
-            return judge_paper_crossfit(
-                graph, self._folded(graph, source), exclude_self=self.exclude_self, **shared
-            )
+            return judge_paper_crossfit(graph, self._folded(graph, source), **shared)
         model: Any = published_classifier()
         if self.classifier is not None:
             model = resolve_classifier(self.classifier, graph)
@@ -208,7 +218,6 @@ class GraphCleaner(OutOfFoldDetector):
             graph,
             classifier=model,
             epoch=self.features_epoch,
-            exclude_self=self.exclude_self,
             **shared,
         )
 

@@ -43,14 +43,18 @@ def judge_paper_crossfit(
     """
     judged = labelled_mask(graph)
     y, fold = graph.y.clamp_min(0), source.fold[0]
-    operator = HopOperator(
-        Propagator.from_data(graph), hops, exclude_self=exclude_self, diagonal="exact"
-    )
+    propagator = Propagator.from_data(graph, dtype=torch.float64)
+    operator = HopOperator(propagator, hops, exclude_self=exclude_self, diagonal="exact")
     own = source.pred_probs
     distributions = [
         own,
         *(walked.float() for walked in of_own_fold(source, operator.powers, hops)),
-        *operator.powers(one_hot_labels(graph.y, num_classes(graph))),
+        *(
+            walked.float()
+            for walked in operator.powers(
+                one_hot_labels(graph.y, num_classes(graph), torch.float64)
+            )
+        ),
     ]
     features = gathered(distributions, y)
     sums = own.double().sum(dim=1, keepdim=True)

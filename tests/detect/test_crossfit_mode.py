@@ -37,8 +37,62 @@ def test_probabilities_add_up_to_the_wrong_labels(runs: Any) -> None:
     assert probability.mean() == pytest.approx(wrong.mean(), abs=0.02)
     assert probability[flagged].mean() == pytest.approx(wrong[flagged].mean(), abs=0.15)
     assert probability[~flagged].mean() == pytest.approx(wrong[~flagged].mean(), abs=0.02)
-    np.testing.assert_array_equal(flagged, probability > 0.5)
     assert f1_score(wrong, flagged) > 0.6
+
+
+def test_flags_have_the_best_expected_f1(runs: Any) -> None:
+    for data, detector in runs:
+        frame = detector.find_label_issues().frame
+        probability = frame["mislabel_probability"].to_numpy()
+        isolated = (frame["degree"] == 0).to_numpy()
+        ordered = np.sort(probability)[::-1]
+        best = max(2 * ordered[:k].sum() / (k + ordered.sum()) for k in range(1, len(ordered) + 1))
+        flagged = detector.is_label_issue_
+        limit = probability[flagged].min()
+        reached = probability >= limit
+        expected = 2 * probability[reached].sum() / (reached.sum() + probability.sum())
+        assert expected == pytest.approx(best)
+        np.testing.assert_array_equal(flagged, reached & ~(isolated & (probability < 0.9)))
+        assert len(flagged) == data.num_nodes
+
+
+def test_thin_evidence_is_no_alarm(build: Build, planted: Make) -> None:
+    """Isolated nodes and labels that few nodes carry are abstained on, unless all but certain."""
+    data = planted(240, noise=0.1, seed=2, degree=8.0)
+    alone = torch.arange(0, 240, 8)
+    cut = torch.isin(data.edge_index, alone).any(dim=0)
+    data.edge_index = data.edge_index[:, ~cut]
+    data.y[:6] = 3
+    sure = build("graphcleaner", min_class_size=0, threshold=0.0).fit(data).find_label_issues()
+    detector = build("graphcleaner", threshold=0.0).fit(data)
+    frame = detector.find_label_issues().frame
+    thin = frame["node"].isin(alone.tolist()) | (frame["given_label"] == "3")
+    expected = thin & (frame["mislabel_probability"] < 0.9)
+    assert 20 < expected.sum() < 40
+    assert (frame["abstained"] == expected).all()
+    assert (frame["is_label_issue"] == ~expected).all()
+    assert (sure.frame["abstained"] <= (sure.frame["degree"] == 0)).all()
+    np.testing.assert_array_equal(sure.frame["label_quality"], frame["label_quality"])
+
+
+def test_flips_to_the_label_of_a_neighbour_are_found(build: Build, planted: Make) -> None:
+    """Wrong labels that agree with a neighbour: flips by class alone miss a part of them."""
+    data = planted(900, classes=6, noise=0.0, seed=1, degree=10.0, homophily=0.6)
+    data.x = data.x + 3.0 * torch.eye(6)[data.y_clean]
+    rng = np.random.default_rng(0)
+    source, target = data.edge_index.numpy()
+    truth, y = data.y_clean.numpy(), data.y_clean.numpy().copy()
+    for node in rng.permutation(900):
+        other = source[(target == node) & (truth[source] != truth[node])]
+        if len(other) >= 2 and (y != truth).sum() < 90:
+            y[node] = truth[rng.choice(other)]
+    data.y = torch.from_numpy(y)
+    detector = build("graphcleaner", draws=3).fit(data)
+    shares = detector.find_label_issues().meta["flip_shares"]
+    assert shares["to_neighbours"] > shares["by_class"]
+    rate = detector.noise_rate_
+    assert rate.low <= 0.1 <= rate.high
+    assert rate.value > 0.06
 
 
 def test_interval_covers_the_realised_noise_rate(runs: Any) -> None:
@@ -50,7 +104,7 @@ def test_interval_covers_the_realised_noise_rate(runs: Any) -> None:
     for _, detector in runs:
         rate = detector.noise_rate_
         assert rate.value == pytest.approx((1 - detector.label_quality_).mean())
-        assert 0.02 < rate.high - rate.low < 0.15
+        assert 0.02 < rate.high - rate.low < 0.2
         assert rate.level == 0.9
 
 
@@ -129,7 +183,7 @@ def test_more_draws_steady_the_scores(build: Build, planted: Make) -> None:
     spread = {}
     for draws in (1, 6):
         qualities = [
-            build("graphcleaner", draws=draws, random_state=seed)
+            build("graphcleaner", draws=draws, random_state=seed, label_view=False)
             .fit(data, pred_probs=ready)
             .label_quality_
             for seed in range(3)

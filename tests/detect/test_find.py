@@ -59,7 +59,7 @@ def test_detector_without_seed_takes_the_shared_arguments(data: Data) -> None:
 
 
 def test_bad_requests_are_named(data: Data) -> None:
-    with pytest.raises(InputError, match="graphcleaner, neighbour_agreement") as caught:
+    with pytest.raises(InputError, match="graphcleaner, influence_contradiction") as caught:
         find_label_issues(data, "graph_cleaner")
     assert (caught.value.argument, caught.value.value) == ("detector", "graph_cleaner")
     with pytest.raises(InputError, match="unknown parameter 'depth'"):

@@ -24,12 +24,15 @@ REFUSES_PROBS = {name for name, cls in Detector.registry.items() if not cls.read
 DRAWN = {"graphcleaner", "learned_stack"}
 """These judge by small models of flips that are drawn row by row from random numbers: rows and
 classes in another order get other draws, so that they are compared through the mean of many."""
-ORDERED_NODES = DRAWN | {
-    "area_under_margin": "its fake labels are dealt out in node order",
-    "fast_recov": "its folds are drawn in node order",
-    "simifeat": "its rounds draw who votes in node order",
-    "rank_average": "simifeat is one of its members",
-}.keys()
+ORDERED_NODES = (
+    DRAWN
+    | {
+        "area_under_margin": "its fake labels are dealt out in node order",
+        "fast_recov": "its folds are drawn in node order",
+        "simifeat": "its rounds draw who votes in node order",
+        "rank_average": "simifeat is one of its members",
+    }.keys()
+)
 """Whose seeded draws follow the order of the nodes: another order is another seed."""
 ORDERED_CLASSES = {
     "area_under_margin": "the class added for its threshold samples, and weights, have numbers",
