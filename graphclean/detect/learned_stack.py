@@ -15,7 +15,7 @@ from graphclean.detect.graphcleaner import GraphCleaner
 from graphclean.detect.members import make_members
 from graphclean.detect.probability import OutOfFoldDetector
 from graphclean.detect.vote import VoteDetector
-from graphclean.nn.crossfit import OutOfFold, one_thread
+from graphclean.nn.crossfit import one_thread
 from graphclean.nn.params import estimator
 from graphclean.stages import stage
 from graphclean.types import InputError, spawn_seeds
@@ -35,8 +35,9 @@ class LearnedStack(OutOfFoldDetector):
     ``vote_<member>`` hold the vote for the given class.
 
     Members run with their own defaults, and with the ``random_state`` of this detector. Those that
-    read probabilities share those of the hop evidence. From a plain ``[N, C]`` of your own, whose
-    models are unknown, no predictions are propagated and no features read, as in GraphCleaner.
+    read probabilities share those of the hop evidence; of a list of ``OutOfFold`` they read the
+    first, and the others are evidence as in GraphCleaner. From a plain ``[N, C]`` of your own, whose
+    models are unknown, no predictions are propagated and no MLP is trained.
 
     Args:
         members: Names of registered detectors that vote, each once.
@@ -53,6 +54,7 @@ class LearnedStack(OutOfFoldDetector):
 
     name: ClassVar[str] = "learned_stack"
     calibrated: ClassVar[bool] = True
+    reads_views: ClassVar[bool] = True
 
     members: tuple[str, ...] = (
         "label_dependency",
@@ -63,13 +65,14 @@ class LearnedStack(OutOfFoldDetector):
     draws: int = 3
     feature_view: bool = True
 
-    def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
+    def _judge(self, graph: Any, pred_probs: Any) -> Verdict:
         members = make_members(
             self.members, VoteDetector, random_state=self.random_state, progress=self.progress
         )
         cleaner = self._cleaner()
-        source = self._out_of_fold(graph) if pred_probs is None else pred_probs
-        evidence, fold = cleaner._evidence(graph, source)
+        views = self._out_of_fold(graph) if pred_probs is None else pred_probs
+        source = views[0] if isinstance(views, list) else views
+        evidence, fold = cleaner._evidence(graph, views)
         votes: dict[str, Tensor] = {}
         for name, member in members.items():
             with stage(f"Votes of {name}"):

@@ -21,24 +21,21 @@ Build = Callable[..., Detector]
 Make = Callable[..., Any]
 
 REFUSES_PROBS = {name for name, cls in Detector.registry.items() if not cls.reads_probs}
-DRAWN = {"graphcleaner", "learned_stack"}
-"""These judge by small models of flips that are drawn row by row from random numbers: rows and
-classes in another order get other draws, so that they are compared through the mean of many."""
-ORDERED_NODES = (
-    DRAWN
-    | {
-        "area_under_margin": "its fake labels are dealt out in node order",
-        "fast_recov": "its folds are drawn in node order",
-        "simifeat": "its rounds draw who votes in node order",
-        "rank_average": "simifeat is one of its members",
-    }.keys()
-)
-"""Whose seeded draws follow the order of the nodes: another order is another seed."""
+DRAWN = ("graphcleaner", "learned_stack")
+"""These judge by small models of flips that are drawn row by row: nodes or classes in another order
+get other draws, so that they are compared with a tolerance, through the mean of many draws."""
+ORDERED_NODES = {
+    **dict.fromkeys(DRAWN, "flips are drawn in node order"),
+    "area_under_margin": "threshold samples are drawn in node order",
+    "fast_recov": "folds are drawn in node order",
+    "simifeat": "who votes in a round is drawn in node order",
+}
+"""Whose draws follow the order of the nodes: another order is another seed."""
 ORDERED_CLASSES = {
-    "area_under_margin": "the class added for its threshold samples, and weights, have numbers",
+    "area_under_margin": "the random weights of its network belong to class numbers",
     "first_learned_epoch": "the random weights of its network belong to class numbers",
 }
-"""Whose seeded draws follow the numbers of the classes."""
+"""Whose draws follow the numbers of the classes."""
 ORDER_FREE = sorted(set(Detector.registry) - set(ORDERED_NODES))
 NUMBER_FREE = sorted(set(Detector.registry) - set(ORDERED_CLASSES))
 

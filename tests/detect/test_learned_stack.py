@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 import graphclean.detect.probability
 from graphclean.data import check
 from graphclean.detect import Detector, LearnedStack
+from graphclean.detect.base_learner import feature_view_classifier
 from graphclean.detect.vote import VoteDetector, Votes
 from graphclean.nn import SGC, cross_fit
 from graphclean.nn.crossfit import OutOfFold
@@ -126,6 +127,15 @@ def test_nothing_is_trained_on_features_beside_your_own_matrix(
     ready = cross_fit(SGC(epochs=5), data, n_folds=3)
     plain, viewed = plain.fit(data, ready), viewed.fit(data, ready)
     assert not np.array_equal(plain.label_quality_, viewed.label_quality_)
+
+
+def test_a_second_view_takes_the_place_of_the_mlp(noisy: Data, ready: OutOfFold) -> None:
+    learner = feature_view_classifier(check(noisy))
+    view = cross_fit(learner, check(noisy), folds=ready.fold, random_state=0)
+    detector = stack("relation_graph").set_params(feature_view=True)
+    own = detector.fit(noisy, ready).label_quality_
+    np.testing.assert_array_equal(own, detector.fit(noisy, [ready, view]).label_quality_)
+    assert not np.array_equal(own, detector.fit(noisy, [ready, ready]).label_quality_)
 
 
 @pytest.mark.parametrize(
