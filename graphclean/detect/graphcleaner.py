@@ -12,7 +12,11 @@ from torch import Tensor
 
 from graphclean.data import labelled_mask, num_classes
 from graphclean.detect.base import Verdict
-from graphclean.detect.base_learner import feature_view_classifier, resolve_classifier
+from graphclean.detect.base_learner import (
+    feature_view_classifier,
+    is_large,
+    resolve_classifier,
+)
 from graphclean.detect.crossfit_mode import judge_crossfit
 from graphclean.detect.decision import f1_threshold
 from graphclean.detect.hop_evidence import HopEvidence, hop_evidence, spread_predictions
@@ -20,6 +24,7 @@ from graphclean.detect.label_dependency import LabelDependency
 from graphclean.detect.paper_crossfit import judge_paper_crossfit
 from graphclean.detect.paper_mode import PaperResult, judge_paper, published_classifier
 from graphclean.detect.probability import OutOfFoldDetector, binomial_rate
+from graphclean.detect.relation_graph import RelationGraph
 from graphclean.nn.crossfit import OutOfFold, cross_fit, one_thread
 from graphclean.nn.folds import stratified_folds
 from graphclean.nn.neural import NeuralClassifier
@@ -70,6 +75,9 @@ class GraphCleaner(OutOfFoldDetector):
             ``pred_probs`` is a plain ``[N, C]``: then nothing is trained on the features. The
             second of a list of ``OutOfFold`` takes the MLP's place.
         label_view: Crossfit mode: add what `LabelDependency` learns of labels from labels.
+        relation_view: Crossfit mode: add the votes of `RelationGraph`, which compares a node with
+            those of like features and predictions. Left out on large graphs, and where
+            ``pred_probs`` is a plain ``[N, C]``.
         min_class_size: Crossfit mode: a label that fewer nodes carry is too rare to be judged:
             like an isolated node, such a node is flagged only above .9 (column ``abstained``).
         exclude_self: False leaves closed walks in, so that labels vouch for themselves. Only for
@@ -86,6 +94,7 @@ class GraphCleaner(OutOfFoldDetector):
     features_epoch: Literal["best", "last"] = "best"
     feature_view: bool = True
     label_view: bool = True
+    relation_view: bool = True
     min_class_size: int = 10
     exclude_self: bool = True
 
@@ -95,10 +104,10 @@ class GraphCleaner(OutOfFoldDetector):
         return self.mode == "crossfit"
 
     def _judge(self, graph: Any, pred_probs: Any) -> Verdict:
-        self._check_parameters()
+        self.check_parameters()
         if self.mode == "paper":
             return self._judge_paper(graph, pred_probs)
-        evidence, fold = self._evidence(graph, pred_probs)
+        evidence, fold = self.gather(graph, pred_probs)
         seed = spawn_seeds(self.random_state, 2)[1]
         # Thousands of small steps: more threads cost more than they bring, and round differently.
         with one_thread(), threadpool_limits(1):
@@ -134,7 +143,8 @@ class GraphCleaner(OutOfFoldDetector):
         carriers = torch.bincount(given[graph.y >= 0], minlength=num_classes(graph))
         return ((degree == 0) | (carriers[given] < self.min_class_size)).numpy()
 
-    def _evidence(self, graph: Any, pred_probs: Any) -> tuple[HopEvidence, Tensor]:
+    def gather(self, graph: Any, pred_probs: Any) -> tuple[HopEvidence, Tensor]:
+        """Return the evidence of crossfit mode about a checked graph, and the folds ``[N]``."""
         views = list(pred_probs) if isinstance(pred_probs, list) else []
         source = views[0] if views else pred_probs
         if source is None:
@@ -161,6 +171,10 @@ class GraphCleaner(OutOfFoldDetector):
                     n_folds=self._folds_of(graph), random_state=self.random_state
                 ).votes(graph, None)
             found = found.with_views(y=labels.share)
+        if self.relation_view and isinstance(source, OutOfFold) and not is_large(graph):
+            with stage("Relation view"):
+                related = RelationGraph(random_state=self.random_state).votes(graph, source)
+            found = found.with_views(r=related.share)
         return found, fold
 
     def _features_alone(self, graph: Any, source: OutOfFold) -> OutOfFold:
@@ -231,7 +245,8 @@ class GraphCleaner(OutOfFoldDetector):
             )
         return source
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """Raise InputError for a parameter that is out of its range."""
         if self.mode not in ("crossfit", "paper"):
             raise InputError("mode", self.mode, "Use 'crossfit' or 'paper'.")
         if self.features_epoch not in ("best", "last"):

@@ -23,7 +23,7 @@ from graphclean.types import InputError, spawn_seeds
 
 @estimator
 class LearnedStack(OutOfFoldDetector):
-    r"""GraphCleaner with the votes of other detectors among its evidence.
+    r"""GraphCleaner with the votes of further detectors among its evidence.
 
     GraphCleaner (Li et al., ICML 2023, arXiv 2306.00015) learns from synthetic mislabels how much
     every piece of evidence about a label is worth on this graph. Here the evidence of its crossfit
@@ -36,8 +36,8 @@ class LearnedStack(OutOfFoldDetector):
 
     Members run with their own defaults, and with the ``random_state`` of this detector. Those that
     read probabilities share those of the hop evidence; of a list of ``OutOfFold`` they read the
-    first, and the others are evidence as in GraphCleaner. From a plain ``[N, C]`` of your own, whose
-    models are unknown, no predictions are propagated and no MLP is trained.
+    first, and the others are evidence as in GraphCleaner. From a plain ``[N, C]`` of your own,
+    whose models are unknown, no predictions are propagated and no MLP is trained.
 
     Args:
         members: Names of registered detectors that vote, each once.
@@ -57,9 +57,9 @@ class LearnedStack(OutOfFoldDetector):
     reads_views: ClassVar[bool] = True
 
     members: tuple[str, ...] = (
-        "label_dependency",
         "simifeat",
-        "relation_graph",
+        "label_propagation",
+        "flow_diffusion",
     )
     hops: int = 3
     draws: int = 3
@@ -72,7 +72,7 @@ class LearnedStack(OutOfFoldDetector):
         cleaner = self._cleaner()
         views = self._out_of_fold(graph) if pred_probs is None else pred_probs
         source = views[0] if isinstance(views, list) else views
-        evidence, fold = cleaner._evidence(graph, views)
+        evidence, fold = cleaner.gather(graph, views)
         votes: dict[str, Tensor] = {}
         for name, member in members.items():
             with stage(f"Votes of {name}"):
@@ -108,11 +108,10 @@ class LearnedStack(OutOfFoldDetector):
             hops=self.hops,
             draws=self.draws,
             feature_view=self.feature_view,
-            label_view=False,
             n_folds=self.n_folds,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
             progress=self.progress,
         )
-        cleaner._check_parameters()
+        cleaner.check_parameters()
         return cleaner

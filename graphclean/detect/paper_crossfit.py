@@ -31,7 +31,8 @@ def judge_paper_crossfit(
 
     The nodes of a fold are judged by a detector whose transition matrix, synthetic mislabels and
     training rows come from the other folds; all predictions are out of fold, and those that are
-    propagated for a node come from the models of its own fold.
+    propagated for a node come from the models of its own fold. Labelled nodes of no fold, whose
+    labels no model saw, are one more fold.
 
     Args:
         graph: Checked ``Data``.
@@ -59,7 +60,7 @@ def judge_paper_crossfit(
     features = gathered(distributions, y)
     sums = own.double().sum(dim=1, keepdim=True)
     probs = (own.double() / sums).numpy()
-    folds = sorted(set(fold[judged].tolist()) - {-1})
+    folds = sorted(set(fold[judged].tolist()))
     score, transitions = np.zeros(len(y)), []
     fold_seeds = spawn_seeds(seed, len(folds))
     for k, fold_seed in zip(folds, fold_seeds, strict=True):

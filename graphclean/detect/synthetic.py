@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_WORTH = 0.08
+_WORTH = (0.04, 0.12)
 _LEAST_GAIN = 5.0
 
 
@@ -98,11 +98,18 @@ def estimate_priors(odds: np.ndarray, steps: int = 200) -> np.ndarray:
 
 
 def choose_priors(odds: np.ndarray, steps: int = 200) -> np.ndarray:
-    """Return the shares of the kinds of positives ``[F]``: the first alone, or all if worth it.
+    r"""Return the shares of the kinds of positives ``[F]``, the further ones if they are worth it.
 
-    The further kinds are taken in only if they raise the log-likelihood that the first one gains
-    over no positives at all by a twelfth, and by five nats: kinds that look alike would otherwise
-    share what is one.
+    With the log-likelihood :math:`\ell_1` of the first kind alone and :math:`\ell_F` of all, both
+    against no positives at all,
+
+    .. math::
+        \pi = (1 - \lambda)\, \pi^{(1)} + \lambda\, \pi^{(F)}, \qquad
+        \lambda = \mathrm{clip}\!\left(
+            \frac{(\ell_F - \ell_1) / \ell_1 - 0.04}{0.08}, 0, 1 \right)
+
+    and :math:`\lambda = 0` where they gain less than five nats: kinds that look alike would
+    otherwise share what is one, and the ramp keeps a small change of the data small.
 
     Args:
         odds: ``[n, F]``, positive.
@@ -111,9 +118,13 @@ def choose_priors(odds: np.ndarray, steps: int = 200) -> np.ndarray:
     alone = np.zeros(odds.shape[1])
     alone[:1] = estimate_priors(odds[:, :1], steps)
     together = estimate_priors(odds, steps)
-    gained = np.log(_density(odds, alone)).sum()
-    more = np.log(_density(odds, together)).sum() - gained
-    return together if more > max(_WORTH * gained, _LEAST_GAIN) else alone
+    gained = float(np.log(_density(odds, alone)).sum())
+    more = float(np.log(_density(odds, together)).sum()) - gained
+    if more < _LEAST_GAIN:
+        return alone
+    worth = (more / max(gained, 1e-9) - _WORTH[0]) / (_WORTH[1] - _WORTH[0])
+    share = min(max(worth, 0.0), 1.0)
+    return np.asarray((1.0 - share) * alone + share * together)
 
 
 def shift_prior(odds: np.ndarray, prior: float) -> np.ndarray:

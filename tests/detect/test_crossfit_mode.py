@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from sklearn.metrics import average_precision_score, f1_score
 from torch_geometric.data import Data
 
 from graphclean.detect import Detector, GraphCleaner
+from graphclean.detect.decision import f1_threshold
+from graphclean.issues import LabelIssues
 from graphclean.nn import GCN, SGC, cross_fit
 
 Make = Callable[..., Any]
@@ -112,7 +116,7 @@ def test_what_is_not_flagged_keeps_its_label(runs: Any) -> None:
     for data, detector in runs:
         frame = detector.find_label_issues().frame
         flagged = frame["is_label_issue"]
-        kept, moved = frame[~flagged], frame[flagged]
+        kept, moved = frame[~flagged & ~frame["abstained"]], frame[flagged]
         assert (kept["suggested_label"] == kept["given_label"]).all()
         np.testing.assert_allclose(kept["suggestion_confidence"], kept["label_quality"])
         assert (moved["suggestion_confidence"] <= moved["mislabel_probability"] + 1e-12).all()
@@ -139,6 +143,42 @@ def test_clean_graph_is_left_alone(build: Build, planted: Make) -> None:
     detector = build("graphcleaner").fit(data)
     assert detector.noise_rate_.value < 0.02
     assert detector.is_label_issue_.sum() <= 3
+
+
+@pytest.mark.parametrize("homophily", [0.85, 0.6])
+def test_clean_graphs_have_few_flags_and_low_probabilities(
+    homophily: float, build: Build, planted: Make
+) -> None:
+    """Where edges and features say little, about as many nodes look wrong as the rate allows."""
+    for seed in range(2):
+        data = planted(240, noise=0.0, seed=seed, degree=6.0, homophily=homophily)
+        detector = build("graphcleaner").fit(data)
+        rate = detector.noise_rate_
+        assert rate.low < 0.01
+        assert rate.value < 0.05
+        assert detector.is_label_issue_.sum() <= 3 + 2.5 * rate.value * 240
+        assert (detector.label_quality_ < 0.5).sum() <= 1 + rate.value * 240
+
+
+def test_facts_of_the_run_survive_a_save(build: Build, planted: Make, tmp_path: Path) -> None:
+    data = planted(60, seed=1)
+    data.y[::10] = -1
+    for threshold in (None, np.float32(0.3)):
+        detector = build("graphcleaner", threshold=threshold, draws=1).fit(data)
+        issues = detector.find_label_issues()
+        limit, shares = issues.meta["flag_threshold"], issues.meta["flip_shares"]
+        if threshold is None:
+            limit_of = f1_threshold(issues.frame["mislabel_probability"].to_numpy())
+            assert limit == pytest.approx(limit_of, abs=1e-12)
+        else:
+            assert limit == threshold
+        assert set(shares) == {"by_class", "to_neighbours"}
+        assert 0.0 < sum(shares.values()) < 0.5
+        assert issues.frame["abstained"].dtype == bool
+        assert json.loads(json.dumps(issues.meta)) == issues.meta
+        again = LabelIssues.load(issues.save(tmp_path / str(threshold)))
+        assert again.meta == issues.meta
+        assert again.frame["abstained"].equals(issues.frame["abstained"])
 
 
 def test_more_noise_raises_the_estimate(build: Build, planted: Make) -> None:
@@ -183,7 +223,13 @@ def test_more_draws_steady_the_scores(build: Build, planted: Make) -> None:
     spread = {}
     for draws in (1, 6):
         qualities = [
-            build("graphcleaner", draws=draws, random_state=seed, label_view=False)
+            build(
+                "graphcleaner",
+                draws=draws,
+                random_state=seed,
+                label_view=False,
+                relation_view=False,
+            )
             .fit(data, pred_probs=ready)
             .label_quality_
             for seed in range(3)
@@ -193,7 +239,7 @@ def test_more_draws_steady_the_scores(build: Build, planted: Make) -> None:
 
 
 def test_threshold_moves_the_flags_only(build: Build, planted: Make) -> None:
-    data = planted(150, seed=1)
+    data = planted(150, seed=1, degree=5.0, homophily=0.7)
     plain = build("graphcleaner").fit(data)
     strict = build("graphcleaner", threshold=0.9).fit(data)
     np.testing.assert_array_equal(plain.label_quality_, strict.label_quality_)

@@ -112,17 +112,21 @@ def reordered(data: Data, order: Tensor) -> Data:
     return moved
 
 
+def fold_by_id(monkeypatch: pytest.MonkeyPatch, ids: Tensor) -> None:
+    """Fold masked labels by node id, not in node order, so that folds move with the nodes."""
+    monkeypatch.setattr("graphclean.detect.masked.plain_folds", lambda *_: ids % 3)
+
+
 @pytest.mark.parametrize("key", ORDER_FREE)
 def test_order_of_the_nodes_does_not_matter(
     key: str, build: Build, planted: Make, some_probs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Folds of masked labels, which are dealt out in node order, are given with the nodes."""
     data = planted(90, seed=7)
     order = torch.randperm(90, generator=torch.Generator().manual_seed(1))
     probs = None if key in REFUSES_PROBS else some_probs(data, 3)
     frames = []
     for ids in (torch.arange(90), order):
-        monkeypatch.setattr("graphclean.detect.masked.plain_folds", lambda *_, ids=ids: ids % 3)
+        fold_by_id(monkeypatch, ids)
         rows = None if probs is None else probs[ids]
         found = build(key).fit(reordered(data, ids), pred_probs=rows).find_label_issues().frame
         frames.append(comparable(found.drop(columns="node").sort_index()))
@@ -132,17 +136,19 @@ def test_order_of_the_nodes_does_not_matter(
 
 
 def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
-    build: Build, planted: Make
+    build: Build, planted: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = planted(120, seed=7)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(1))
     ready = cross_fit(SGC(epochs=30), data, n_folds=3, random_state=0)
     moved = OutOfFold(ready.pred_probs[order], ready.fold[:, order], ready.model_probs[:, :, order])
     detector = build("graphcleaner", draws=20)
+    fold_by_id(monkeypatch, torch.arange(120))
     frame = detector.fit(data, pred_probs=ready).find_label_issues().frame
+    fold_by_id(monkeypatch, order)
     again = detector.fit(reordered(data, order), moved).find_label_issues().frame.sort_index()
     evidence = [name for name in frame.columns if name.startswith("agreement_")]
-    assert len(evidence) == 7
+    assert len(evidence) == 8
     pd.testing.assert_frame_equal(again[evidence], frame[evidence], rtol=1e-9)
     assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.08
     assert frame["label_quality"].std() > 0.2
@@ -166,7 +172,9 @@ def test_numbering_of_the_classes_does_not_matter(
     if key in DRAWN:  # its folds are dealt out class by class: give it the folds
         fold = torch.arange(120).unsqueeze(0) // 3 % 3
         probs = [OutOfFold(p.float(), fold, p.float().expand(1, 3, -1, -1)) for p in probs]
-    detector = build(key, draws=20)
+    # The label view, which is tested by itself, leaves two kinds of flips that explain this graph
+    # equally well: the draws would decide between them.
+    detector = build(key, draws=20, label_view=False)
     frame = detector.fit(data, pred_probs=probs[0]).find_label_issues().frame
     again = detector.fit(renumbered, pred_probs=probs[1]).find_label_issues().frame
     if key not in DRAWN:

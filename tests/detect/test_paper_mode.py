@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from sklearn.metrics import average_precision_score
 from torch_geometric.data import Data
 from torch_geometric.nn.models import MLP as PyGMLP
@@ -80,6 +81,29 @@ def test_half_of_the_held_out_labels_flip_by_the_transition() -> None:
     assert set(flipped[changed & (y == 0)].tolist()) == {1}
     shares = torch.bincount(flipped[changed & (y == 1)], minlength=4) / (changed & (y == 1)).sum()
     np.testing.assert_allclose(shares.numpy(), [0.5, 0.0, 0.5, 0.0], atol=0.15)
+
+
+def test_targets_of_flips_follow_the_transition() -> None:
+    """Chi-square against T's off-diagonal, class by class; two of the targets are impossible."""
+    transition = np.array(
+        [[0.7, 0.2, 0.1, 0.0], [0.3, 0.1, 0.3, 0.3], [0.05, 0.1, 0.85, 0.0], [0.2, 0.6, 0.2, 0.0]]
+    )
+    y = torch.arange(4).repeat(2000)
+    everyone = torch.ones(8000, dtype=torch.bool)
+    flipped, changed = flip_half(y, everyone, transition, np.random.default_rng(1))
+    assert int(changed.sum()) == 4000
+    assert torch.equal(flipped != y, changed)
+    chosen = torch.bincount(y[changed], minlength=4)
+    assert chisquare(chosen.numpy()).pvalue > 0.01
+    for label in range(4):
+        counts = torch.bincount(flipped[changed & (y == label)], minlength=4).numpy()
+        off = transition[label] * (np.arange(4) != label)
+        possible = off > 0
+        assert counts[~possible].sum() == 0
+        expected = off[possible] / off.sum() * counts.sum()
+        assert chisquare(counts[possible], expected).pvalue > 0.01
+    again, _ = flip_half(y, everyone, transition, np.random.default_rng(1))
+    assert torch.equal(flipped, again)
 
 
 def test_no_class_that_can_flip_means_no_flip() -> None:

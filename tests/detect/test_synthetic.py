@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from graphclean.detect.synthetic import (
+    choose_priors,
+    draw_neighbour_labels,
     draw_wrong_labels,
     estimate_prior,
+    estimate_priors,
     log_odds,
     shift_prior,
+    shift_priors,
 )
 
 TRANSITION = np.array(
@@ -63,9 +67,45 @@ def test_the_own_label_is_never_drawn(draw: float) -> None:
     rng: Any = Edge()
     for matrix in (TRANSITION, np.eye(4), np.eye(2), np.full((3, 3), 1 / 3)):
         y = np.arange(len(matrix))
-        drawn = draw_wrong_labels(y, matrix, rng)
-        assert (drawn != y).all()
-        assert ((drawn >= 0) & (drawn < len(matrix))).all()
+        for drawn in (draw_wrong_labels(y, matrix, rng), draw_neighbour_labels(y, matrix, rng)):
+            assert (drawn != y).all()
+            assert ((drawn >= 0) & (drawn < len(matrix))).all()
+
+
+@pytest.mark.parametrize(
+    ("shares", "label", "expected"),
+    [
+        ([0.5, 0.3, 0.2], 0, [0.0, 0.6, 0.4]),
+        ([0.5, 0.3, 0.2], 1, [5 / 7, 0.0, 2 / 7]),
+        ([0.0, 1.0, 0.0], 2, [0.0, 1.0, 0.0]),
+        ([1.0, 0.0, 0.0], 0, [0.0, 0.5, 0.5]),  # all neighbours agree: any other label
+        ([0.0, 0.0, 0.0], 1, [0.5, 0.0, 0.5]),  # no neighbours
+        ([0.9, 0.1], 0, [0.0, 1.0]),
+        ([0.0, 1.0], 1, [1.0, 0.0]),
+    ],
+)
+def test_copied_labels_follow_the_shares_around(
+    shares: list[float], label: int, expected: list[float]
+) -> None:
+    n = 20_000
+    around, y = np.tile(shares, (n, 1)), np.full(n, label)
+    rng: Any = Grid(0.5)
+    drawn = draw_neighbour_labels(y, around, rng)
+    np.testing.assert_allclose(
+        np.bincount(drawn, minlength=len(shares)) / n, expected, atol=1e-4 + 1 / n
+    )
+    np.testing.assert_array_equal(around, np.tile(shares, (n, 1)))
+
+
+def test_every_node_copies_from_its_own_surroundings() -> None:
+    """Nodes with one other label around them have no choice, in whatever order they come."""
+    rng = np.random.default_rng(0)
+    y, other = rng.integers(0, 5, 400), rng.integers(1, 5, 400)
+    other = (y + other) % 5
+    around = 0.8 * np.eye(5)[y] + 0.2 * np.eye(5)[other]
+    drawn = draw_neighbour_labels(y, around, rng)
+    assert (drawn == other).mean() > 0.99
+    assert not (drawn == y).any()
 
 
 def test_log_odds_stay_finite() -> None:
@@ -106,3 +146,96 @@ def test_prior_keeps_half_a_positive_so_that_odds_still_rank() -> None:
     prior = estimate_prior(odds)
     assert prior == pytest.approx(0.5 / 50)
     assert (np.diff(shift_prior(odds, prior)) > 0).all()
+
+
+def two_kinds(first: float, second: float, n: int = 20_000, gap: float = 4.0) -> np.ndarray:
+    """Return the exact odds of two kinds of positives that lie apart in the plane ``[n, 2]``."""
+    z = np.random.default_rng(2).normal(size=(n, 2))
+    row = np.arange(n)
+    z[row < first * n, 0] += gap
+    z[(row >= first * n) & (row < (first + second) * n), 1] += gap
+    return np.asarray(np.exp(gap * z - gap**2 / 2))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.06, 0.1), (0.2, 0.01), (0.0, 0.1), (0.3, 0.4)])
+def test_planted_mixture_is_recovered(first: float, second: float) -> None:
+    odds = two_kinds(first, second)
+    priors = estimate_priors(odds)
+    np.testing.assert_allclose(priors, [first, second], atol=0.006)
+
+    def share(logits: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(logits) / (1.0 + np.exp(logits).sum()))
+
+    def lost(logits: np.ndarray) -> float:
+        return float(-np.log(1.0 - share(logits).sum() + odds @ share(logits)).mean())
+
+    best = minimize(lost, [-2.0, -2.0], method="Nelder-Mead", options={"fatol": 1e-10})
+    np.testing.assert_allclose(priors, share(best.x), atol=1e-3)
+
+
+def test_a_single_kind_is_the_plain_estimate() -> None:
+    odds = two_kinds(0.1, 0.0)
+    assert estimate_priors(odds[:, :1]).tolist() == [estimate_prior(odds[:, 0])]
+    assert estimate_priors(odds[:, :1])[0] == pytest.approx(0.1, abs=0.006)
+
+
+def test_order_of_the_kinds_does_not_matter() -> None:
+    odds = two_kinds(0.06, 0.1, n=2000)
+    np.testing.assert_allclose(estimate_priors(odds[:, ::-1])[::-1], estimate_priors(odds))
+
+
+def test_kinds_share_half_a_positive_at_least() -> None:
+    odds = np.full((40, 2), 1e-9)
+    np.testing.assert_allclose(estimate_priors(odds), 0.25 / 40)
+    np.testing.assert_allclose(choose_priors(odds), [0.5 / 40, 0.0])
+
+
+def test_a_second_kind_that_adds_something_is_taken_in() -> None:
+    odds = two_kinds(0.06, 0.1)
+    np.testing.assert_array_equal(choose_priors(odds), estimate_priors(odds))
+    np.testing.assert_array_equal(  # the first kind may be the one that is not there
+        choose_priors(two_kinds(0.0, 0.1)), estimate_priors(two_kinds(0.0, 0.1))
+    )
+
+
+def test_a_second_kind_comes_in_by_degrees() -> None:
+    """From nothing at 4 % of what the first kind gains to all at 12 %, and no jump between."""
+    worth, taken = [], []
+    for present in np.linspace(0.0, 0.03, 13):
+        odds = two_kinds(0.1, present, n=4000)
+        alone, together = estimate_prior(odds[:, 0]), estimate_priors(odds)
+        first = np.log(1 - alone + alone * odds[:, 0]).sum()
+        both = np.log(1 - together.sum() + odds @ together).sum()
+        worth.append((both - first) / first)
+        share = np.clip((worth[-1] - 0.04) / 0.08, 0.0, 1.0)
+        priors = choose_priors(odds)
+        np.testing.assert_allclose(priors, (1 - share) * np.array([alone, 0]) + share * together)
+        taken.append(priors[1] / together[1])
+    assert np.diff(worth).min() > 0
+    assert taken[0] == 0.0
+    assert taken[-1] == pytest.approx(1.0)
+    assert sum(0.0 < part < 1.0 for part in taken) >= 2
+
+
+@pytest.mark.parametrize("case", ["absent", "the same", "noise", "few nodes"])
+def test_a_second_kind_that_adds_nothing_is_left_out(case: str) -> None:
+    odds = two_kinds(0.1, 0.0) if case != "few nodes" else two_kinds(0.2, 0.1, n=10, gap=2.0)
+    if case == "the same":
+        odds[:, 1] = odds[:, 0]
+    if case == "noise":
+        odds[:, 1] = np.random.default_rng(0).permutation(odds[:, 0])
+        odds[:, 1] /= odds[:, 1].mean()
+    priors = choose_priors(odds)
+    assert priors.tolist() == [estimate_prior(odds[:, 0]), 0.0]
+
+
+def test_shift_of_several_priors_is_bayes() -> None:
+    odds, priors = np.array([[0.5, 8.0], [1.0, 1.0], [90.0, 0.1]]), np.array([0.1, 0.25])
+    found = shift_priors(odds, priors)
+    for row, (first, second) in enumerate(odds):
+        joint = np.array([0.1 * first, 0.25 * second, 0.65])
+        np.testing.assert_allclose(found[row], (joint / joint.sum())[:2])
+    np.testing.assert_allclose(found[1], priors)
+    alone = shift_priors(odds, np.array([0.1, 0.0]))
+    np.testing.assert_allclose(alone[:, 0], shift_prior(odds[:, 0], 0.1))
+    assert (alone[:, 1] == 0).all()

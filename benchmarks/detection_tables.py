@@ -1,0 +1,156 @@
+"""Write the tables and pictures of docs/results/detection.md from the two finished grids.
+
+    graphclean bench detect benchmarks/detection_published.toml --jobs 2 --out out/published
+    graphclean bench detect benchmarks/detection_whole.toml --jobs 2 --out out/whole
+    python benchmarks/detection_tables.py out/published out/whole
+
+Only what stands between the markers of the page is replaced; the text around them is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from graphclean.evaluate import averages_against, leaderboard, leaderboard_tables, per_setting
+from graphclean.evaluate.grid import load_records, read_grid, results_frame
+from graphclean.issues import write_atomic
+from graphclean.report.leaderboard_figures import write_leaderboard_figures
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "results" / "detection.md"
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+DEFAULT = "graphcleaner"
+PUBLISHED = {
+    "published": ["graphcleaner, paper"],
+    "whole": ["graphcleaner, published steps"],
+}
+SHARED = [
+    "self_confidence",
+    "normalized_margin",
+    "confident_learning, both",
+    "confident_learning, prune_by_noise_rate",
+]
+"""Self-confidence and cleanlab's filters on the learner of least log loss."""
+STRONGER = ["self_confidence, appnp", "confident_learning, both, appnp"]
+COLUMNS = ["method", "rank", "ap", "ap_se", "f1", "mcc", "auroc", "ece", "realised_fdr", "seconds"]
+
+
+def table(frame: pd.DataFrame, digits: int = 3) -> str:
+    """Return a frame as Markdown."""
+    shown = frame.reset_index()
+    cells = [
+        [f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row]
+        for row in shown.itertuples(index=False)
+    ]
+    head = [str(name) for name in shown.columns]
+    lines = [head, ["---"] * len(head), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def against(frame: pd.DataFrame, others: list[str], metric: str) -> pd.DataFrame:
+    """Return the default's lead over others, overall, with the best of them as its own row."""
+    known = [name for name in others if name in set(frame["method"])]
+    found = averages_against(frame, DEFAULT, known, metric)
+    return found.assign(metric=metric)
+
+
+def per_graph(frame: pd.DataFrame, others: list[str]) -> pd.DataFrame:
+    """Return mean AP by graph: the default, the best of the others, and the difference."""
+    means = per_setting(frame, "ap", ("graph",))
+    best = means[[name for name in others if name in means]]
+    return pd.DataFrame(
+        {
+            "default": means[DEFAULT],
+            "best baseline": best.max(axis=1),
+            "which": best.idxmax(axis=1),
+            "difference": means[DEFAULT] - best.max(axis=1),
+        }
+    )
+
+
+def belief(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return how far the default's numbers can be believed."""
+    own = frame[frame["method"] == DEFAULT].copy()
+    own["noise_rate_error"] = own["noise_rate_error"].abs()
+    columns = ["ece", "brier", "realised_fdr", "recall_at_fdr", "noise_rate_error"]
+    found = own.groupby(by)[[*columns, "noise_rate_covered"]].mean()
+    found.loc["all"] = own[[*columns, "noise_rate_covered"]].mean()
+    return found
+
+
+def repairs(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return what relabelling with the default gate promises and does."""
+    own = frame[frame["method"] == DEFAULT]
+    names = [f"relabel_{k}" for k in ("accuracy_before", "accuracy_after")]
+    counts = ["repaired", "expected_repaired", "broken", "expected_broken"]
+    found = own.groupby(by)[[*names, *(f"relabel_{k}" for k in counts)]].mean()
+    found.columns = [name.removeprefix("relabel_") for name in found.columns]
+    found.insert(2, "gain in points", 100 * (found["accuracy_after"] - found["accuracy_before"]))
+    return found
+
+
+def section(title: str, frame: pd.DataFrame, kind: str) -> list[str]:
+    """Return the tables of one grid."""
+    ranking = leaderboard(frame, default=DEFAULT)
+    published, settings = PUBLISHED[kind], ["graph", "noise", "rate"]
+    baselines = [*SHARED, "disagreement", "neighbour_agreement"]
+    leads = pd.concat(
+        [against(frame, names, m) for names in (published, SHARED, STRONGER) for m in ("ap", "f1")]
+    )
+    shown = ["metric", "difference", "se", "least", "most", "wins", "losses", "pairs", "p_value"]
+    parts = [f"## {title}\n", leaderboard_tables.markdown(ranking, COLUMNS)]
+    parts += ["### The default against others\n", table(leads[shown])]
+    parts += [
+        "### AP by graph, against the best baseline on it\n",
+        table(per_graph(frame, baselines)),
+    ]
+    parts += ["### Believable numbers (default)\n", table(belief(frame, "graph"))]
+    if frame["noise"].nunique() > 2:
+        parts.append(table(belief(frame, "noise")))
+    parts += ["### Relabelling with the default gate\n", table(repairs(frame, settings))]
+    chosen = [DEFAULT, *published, "self_confidence", "self_confidence, appnp"]
+    chosen += ["confident_learning, both", "label_dependency", "learned_stack"]
+    for metric in ("ap", "f1"):
+        cells = per_setting(frame, metric)
+        cells = cells[[name for name in chosen if name in cells]]
+        parts += [f"### {metric.upper()} in every setting\n", table(cells)]
+    return parts
+
+
+def main() -> None:
+    """Read both grids, write the page and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("published", type=Path)
+    parser.add_argument("whole", type=Path)
+    options = parser.parse_args()
+    parts, frames = [], {}
+    for kind, title in (
+        ("published", "(a) Published protocol: test nodes, fresh draws"),
+        ("whole", "(b) Whole graph: every label given, every labelled node judged"),
+    ):
+        grid = read_grid(HERE / f"detection_{kind}.toml")
+        frames[kind] = results_frame(load_records(getattr(options, kind), grid))
+        parts += section(title, frames[kind], kind)
+        write_leaderboard_figures(frames[kind], PAGE.parent / f"detection_{kind}", "ap", DEFAULT)
+    everything = pd.concat(frames.values())
+    forms = dict.fromkeys((name for names in PUBLISHED.values() for name in names), "published")
+    same = everything.replace({"method": forms})
+    overall = pd.concat([against(same, ["published"], m) for m in ("ap", "f1")])
+    overall = pd.concat([overall, against(same, SHARED, "ap")])
+    parts += [
+        "## Both together\n",
+        table(overall[["metric", "difference", "se", "wins", "losses"]]),
+    ]
+    worst = np.nanmin(repairs(frames["whole"], ["graph", "noise", "rate"])["gain in points"])
+    parts.append(f"Least gain in label accuracy in a setting of (b): {worst:.2f} points.\n")
+    text = PAGE.read_text() if PAGE.exists() else f"{BEGIN}\n{END}\n"
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    write_atomic(PAGE, f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n{END}{after}".encode())
+
+
+if __name__ == "__main__":
+    main()
