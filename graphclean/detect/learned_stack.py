@@ -43,7 +43,8 @@ class LearnedStack(OutOfFoldDetector):
         members: Names of registered detectors that vote, each once.
         hops: Hops of the evidence, >= 1.
         draws: Synthetic draws of every kind to average, >= 1.
-        feature_view: Add the out-of-fold predictions of an MLP that ignores the edges.
+        feature_view: Train a further model for evidence, as GraphCleaner does: an MLP that ignores
+            the edges. Off: the stack knows the shared probabilities and the members, no more.
         classifier: Base learner: a ``NodeClassifier`` or its registered name; None for the default.
         n_folds: Folds of the out-of-fold probabilities.
         n_repeats: Repeats of the folds, averaged.
@@ -57,13 +58,16 @@ class LearnedStack(OutOfFoldDetector):
     reads_views: ClassVar[bool] = True
 
     members: tuple[str, ...] = (
-        "simifeat",
+        "label_dependency",
         "label_propagation",
+        "simifeat",
+        "relation_graph",
         "flow_diffusion",
+        "neighbour_view",
     )
     hops: int = 3
     draws: int = 3
-    feature_view: bool = True
+    feature_view: bool = False
 
     def _judge(self, graph: Any, pred_probs: Any) -> Verdict:
         members = make_members(
@@ -108,6 +112,8 @@ class LearnedStack(OutOfFoldDetector):
             hops=self.hops,
             draws=self.draws,
             feature_view=self.feature_view,
+            label_view=False,
+            relation_view=False,
             n_folds=self.n_folds,
             random_state=self.random_state,
             n_jobs=self.n_jobs,

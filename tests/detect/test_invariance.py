@@ -148,7 +148,7 @@ def test_order_of_the_nodes_matters_to_graphcleaner_only_through_its_draws(
     fold_by_id(monkeypatch, order)
     again = detector.fit(reordered(data, order), moved).find_label_issues().frame.sort_index()
     evidence = [name for name in frame.columns if name.startswith("agreement_")]
-    assert len(evidence) == 8
+    assert {"agreement_p3", "agreement_l3", "agreement_y", "agreement_r"} < set(evidence)
     pd.testing.assert_frame_equal(again[evidence], frame[evidence], rtol=1e-9)
     assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.08
     assert frame["label_quality"].std() > 0.2

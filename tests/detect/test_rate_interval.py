@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_more_tolerance_widens_the_range(monkeypatch: pytest.MonkeyPatch) -> Non
     for tolerance in (0.0, 0.002, 0.0035, 0.02, 10.0):
         monkeypatch.setattr(module, "TOLERANCE", tolerance)
         ranges.append(likelihood_range(stack, log_evidence, given, 0))
-    for (low, high), (lower, higher) in zip(ranges, ranges[1:], strict=False):
+    for (low, high), (lower, higher) in pairwise(ranges):
         assert lower < low < high < higher
     rates, _ = rate_profile(stack, log_evidence, given)
     assert ranges[-1] == (0.0, rates[-1])

@@ -1,4 +1,4 @@
-"""Several learners for one detector: lists of ``OutOfFold``, and what no label may reach in them."""
+"""Several learners for one detector: lists of ``OutOfFold``, and what no label may reach."""
 
 from __future__ import annotations
 
