@@ -16,6 +16,7 @@ from graphclean.detect.label_non_uniformity import LabelNonUniformity
 from graphclean.detect.label_propagation import LabelPropagationResidual
 from graphclean.detect.learned_stack import LearnedStack
 from graphclean.detect.loss_mixture import LossMixture
+from graphclean.detect.masked import MaskedVoteDetector
 from graphclean.detect.multilabel import find_multilabel_issues
 from graphclean.detect.neighbour_agreement import NeighbourAgreement
 from graphclean.detect.neighbour_view import NeighbourView
@@ -25,6 +26,7 @@ from graphclean.detect.relation_graph import RelationGraph
 from graphclean.detect.simifeat import SimiFeat
 from graphclean.detect.simple_scores import Disagreement, NormalizedMargin, SelfConfidence
 from graphclean.detect.two_view import TwoView
+from graphclean.detect.vote import OutOfFoldVoteDetector, VoteDetector, Votes, shares
 
 __all__ = [
     "AreaUnderMargin",
@@ -42,10 +44,12 @@ __all__ = [
     "LabelPropagationResidual",
     "LearnedStack",
     "LossMixture",
+    "MaskedVoteDetector",
     "NeighbourAgreement",
     "NeighbourView",
     "NormalizedMargin",
     "OutOfFoldDetector",
+    "OutOfFoldVoteDetector",
     "ProbabilityDetector",
     "RankAverage",
     "RelationGraph",
@@ -53,7 +57,10 @@ __all__ = [
     "SimiFeat",
     "TwoView",
     "Verdict",
+    "VoteDetector",
+    "Votes",
     "default_classifier",
     "find_label_issues",
     "find_multilabel_issues",
+    "shares",
 ]

@@ -19,7 +19,7 @@ from graphclean.detect.noise_stack import (
     fit_noise_stack,
     given_posterior,
 )
-from graphclean.detect.rate_interval import likelihood_range, rate_interval
+from graphclean.detect.rate_interval import PROFILE_ROWS, likelihood_range, rate_interval
 from graphclean.detect.synthetic import (
     choose_priors,
     draw_neighbour_labels,
@@ -119,12 +119,9 @@ def judge_crossfit(
     kinds_wrong = shift_priors(odds, priors)
     wrong = kinds_wrong.sum(axis=1)
     with stage("Noise rate"):
-        sample = _fit_rows(np.ones(len(y), dtype=bool), seeds[-1])
+        sample = _fit_rows(np.ones(len(y), dtype=bool), seeds[-1], PROFILE_ROWS)
         allowed = likelihood_range(
-            stack,
-            evidence.log(torch.from_numpy(nodes[sample])),
-            torch.from_numpy(y[sample]),
-            seeds[-1],
+            stack, evidence.log(torch.from_numpy(nodes[sample])), torch.from_numpy(y[sample])
         )
         kinds = 2 if priors[1] > 0 else 1
         rate = rate_interval(np.exp(scores), kinds, wrong, allowed, seeds[-2])
@@ -210,12 +207,12 @@ def flip_log_odds(
     return score
 
 
-def _fit_rows(allowed: np.ndarray, seed: int) -> np.ndarray:
+def _fit_rows(allowed: np.ndarray, seed: int, most: int | None = None) -> np.ndarray:
     """Return the positions of the allowed rows, or of a sample where they are too many."""
-    rows = np.flatnonzero(allowed)
-    if len(rows) <= _FIT_ROWS:
+    rows, most = np.flatnonzero(allowed), _FIT_ROWS if most is None else most
+    if len(rows) <= most:
         return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, _FIT_ROWS, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _flip_classifier() -> Pipeline:

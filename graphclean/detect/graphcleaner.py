@@ -146,6 +146,8 @@ class GraphCleaner(OutOfFoldDetector):
     def gather(self, graph: Any, pred_probs: Any) -> tuple[HopEvidence, Tensor]:
         """Return the evidence of crossfit mode about a checked graph, and the folds ``[N]``."""
         views = list(pred_probs) if isinstance(pred_probs, list) else []
+        if not self.feature_view:
+            self._refuse_more_than(1, views, "Set feature_view=True, or pass one OutOfFold.")
         source = views[0] if views else pred_probs
         if source is None:
             source = self._out_of_fold(graph)
@@ -211,7 +213,9 @@ class GraphCleaner(OutOfFoldDetector):
             "seed": self.random_state,
         }
         if pred_probs is not None:
-            source = pred_probs[0] if isinstance(pred_probs, list) else pred_probs
+            views = pred_probs if isinstance(pred_probs, list) else [pred_probs]
+            self._refuse_more_than(1, views, "Paper mode reads one learner: pass one OutOfFold.")
+            source = views[0]
             if not isinstance(source, OutOfFold):
                 raise InputError(
                     "pred_probs",
@@ -235,9 +239,13 @@ class GraphCleaner(OutOfFoldDetector):
             **shared,
         )
 
+    def _refuse_more_than(self, most: int, views: list[Any], fix: str) -> None:
+        if len(views) > most:
+            raise InputError("pred_probs", f"a list of {len(views)} OutOfFold", fix)
+
     def _folded(self, graph: Any, source: OutOfFold) -> OutOfFold:
         """Return the out-of-fold probabilities, or raise InputError: folds are needed here."""
-        if len(set(source.fold[0][labelled_mask(graph)].tolist())) < 2:
+        if len(set(source.fold[0][labelled_mask(graph)].tolist()) - {-1}) < 2:
             raise InputError(
                 "pred_probs",
                 "an OutOfFold without folds of the labelled nodes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from graphclean.detect.noise_stack import NoiseStack, rate_profile
@@ -15,7 +14,8 @@ from graphclean.issues import NoiseRate
 
 _BOOTSTRAPS = 40
 _SAMPLE = 100_000
-_PROFILE_ROWS = 4000
+PROFILE_ROWS = 4000
+"""Rows that the likelihood is profiled on at most."""
 MODEL_ERROR = 0.15
 """Standard error of the rate, relative to it, that stays when all nodes are known: how far the
 estimates lay from the truth on average (docs/results/detection_default.md)."""
@@ -58,9 +58,7 @@ def rate_interval(
     return NoiseRate(value, low, high, 0.90)
 
 
-def likelihood_range(
-    stack: NoiseStack, log_evidence: Tensor, y: Tensor, seed: int
-) -> tuple[float, float]:
+def likelihood_range(stack: NoiseStack, log_evidence: Tensor, y: Tensor) -> tuple[float, float]:
     r"""Return the noise rates whose best stack explains the labels nearly as well as the best.
 
     .. math::
@@ -73,11 +71,7 @@ def likelihood_range(
         stack: Fitted on these rows, or on most of them.
         log_evidence: ``[n, C, M]``, float64.
         y: Given labels ``[n]``, long.
-        seed: Seed of the sample of at most 4000 rows that is used.
     """
-    if len(y) > _PROFILE_ROWS:
-        rows = np.random.default_rng(seed).choice(len(y), _PROFILE_ROWS, replace=False)
-        log_evidence, y = log_evidence[torch.from_numpy(rows)], y[torch.from_numpy(rows)]
     rates, fit = rate_profile(stack, log_evidence, y)
     slack = 0.5 * Z90**2 + TOLERANCE * len(y)
     drop = fit.max() - fit

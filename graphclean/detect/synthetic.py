@@ -41,7 +41,8 @@ def draw_neighbour_labels(
 
     Args:
         y: Labels ``[n]``.
-        shares: Label shares around every node ``[n, C]``, its own label left out.
+        shares: Label shares around every node ``[n, C]``, its own label left out; with few
+            neighbours partly its own prediction, as in the hop evidence ``l1``.
         rng: Source of randomness.
     """
     weights = shares + 1e-5

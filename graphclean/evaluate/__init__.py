@@ -1,5 +1,6 @@
 """How well label issues, repairs and transition estimates match the truth, where it is known."""
 
+from graphclean.evaluate import leaderboard_tables
 from graphclean.evaluate.against_truth import evaluate_issues
 from graphclean.evaluate.decision_metrics import (
     calibration_curve,
@@ -20,8 +21,10 @@ from graphclean.evaluate.paired import averages_against
 from graphclean.evaluate.rank_stability import RankStability, rank_stability
 from graphclean.evaluate.repair_outcome import repair_outcome
 from graphclean.evaluate.strata import by_stratum
+from graphclean.evaluate.truth import JudgedTruth, judged_truth
 
 __all__ = [
+    "JudgedTruth",
     "RankStability",
     "averages_against",
     "by_stratum",
@@ -33,8 +36,10 @@ __all__ = [
     "expected_over_realised",
     "false_discovery_proportion",
     "interval_covers",
+    "judged_truth",
     "label_accuracy",
     "leaderboard",
+    "leaderboard_tables",
     "per_setting",
     "rank_stability",
     "repair_effect",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from graphclean.denoise.match import class_codes
+from graphclean.evaluate.decision_metrics import false_discovery_proportion, interval_covers
 from graphclean.evaluate.metrics import detection_scores, suggestion_accuracy, transition_error
 from graphclean.evaluate.truth import judged_truth
 from graphclean.issues import LabelIssues
@@ -28,9 +29,12 @@ def evaluate_issues(issues: LabelIssues, data: Any) -> dict[str, float]:
     Returns:
         What `detection_scores` gives for the mislabel probability and the flags, and
 
+        - ``fdr``: `false_discovery_proportion` of the flags, 0 where nothing is flagged;
         - ``suggestion_accuracy``: share of true labels among the suggestions for flagged nodes that
           are really mislabelled;
         - ``noise_rate``, ``estimated_noise_rate``, ``noise_rate_error`` (estimated - true);
+        - ``noise_rate_low``, ``noise_rate_high``, ``noise_rate_covered``: the interval of the noise
+          rate, and 1 if it holds the true rate, else 0; NaN where no truth is known;
         - ``transition_error``: mean absolute error of the estimated T against the realised one, in
           which a class without judged nodes keeps its labels; NaN where none was estimated.
 
@@ -41,14 +45,18 @@ def evaluate_issues(issues: LabelIssues, data: Any) -> dict[str, float]:
     frame, given, clean = truth.frame, truth.given, truth.clean
     suggested = class_codes(issues, "suggested_label")[truth.rows]
     flagged = frame["is_label_issue"].to_numpy()
-    wrong = given != clean
+    wrong, estimate = truth.wrong, issues.noise_rate
     rate = float(wrong.mean()) if len(wrong) else float("nan")
     return {
         **detection_scores(wrong, frame["mislabel_probability"].to_numpy(), flagged),
+        "fdr": false_discovery_proportion(wrong, flagged),
         "suggestion_accuracy": suggestion_accuracy(suggested, clean, wrong & flagged),
         "noise_rate": rate,
-        "estimated_noise_rate": issues.noise_rate.value,
-        "noise_rate_error": issues.noise_rate.value - rate,
+        "estimated_noise_rate": estimate.value,
+        "noise_rate_error": estimate.value - rate,
+        "noise_rate_low": estimate.low,
+        "noise_rate_high": estimate.high,
+        "noise_rate_covered": float(interval_covers(estimate, rate)) if len(wrong) else rate,
         "transition_error": _transition_error(issues, clean, given),
     }
 

@@ -1,4 +1,7 @@
-"""Leaderboards and other tables of results as terminal text, Markdown and CSV."""
+"""Leaderboards and other tables of results as terminal text, Markdown and CSV.
+
+In a notebook: ``IPython.display.Markdown(leaderboard_tables.markdown(table, HEADLINE))``.
+"""
 
 from __future__ import annotations
 

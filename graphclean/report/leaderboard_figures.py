@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from graphclean.evaluate.leaderboard import leaderboard, per_setting
+from graphclean.report.figure import Figure, write_figures
 from graphclean.report.svg import ACCENT, INK, LINE, MUTED, WARN, draw, short
-from graphclean.report.svg_files import write_figures
 from graphclean.types import InputError
 
 _WIDTH = 480
-_STYLES = [(colour, dash) for dash in ("-", "--", ":") for colour in (ACCENT, WARN, INK, MUTED)]
+_COLOURS = (ACCENT, WARN, INK, MUTED)
+_DASHES = ("-", "--", ":")
+_MARKERS = ("o", "s", "^", "D", "v")
+_CURVES = 12
+"""As many as have a colour and a dash of their own, going round both at once."""
 _RATES = ("noise_rate", "estimated_noise_rate", "noise_rate_low", "noise_rate_high")
 _NAMES = {"ap": "AP", "auroc": "AUROC", "ece": "ECE", "f1": "F1", "mcc": "MCC"}
 
@@ -26,28 +30,28 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Recall and precision ``[K]`` by method, as `sklearn.metrics.precision_recall_curve` has them."""
 
 
-def write_leaderboard_figures(
+def draw_leaderboard(
     frame: pd.DataFrame,
-    folder: str | os.PathLike[str],
     metric: str = "ap",
     default: str | None = "graphcleaner",
     *,
     curves: Curves | None = None,
     calibration: Mapping[str, pd.DataFrame] | None = None,
-) -> list[Path]:
-    """Write the figures of a grid as SVG files, each whole or not at all.
+) -> dict[str, Figure]:
+    """Draw the figures of a grid.
 
-    ``average-rank.svg`` and ``<metric>-by-graph.svg`` always; ``noise-rate.svg`` where the runs of
-    ``default`` hold the estimated rates; ``precision-recall.svg`` and ``calibration.svg`` where
-    their curves are given.
+    ``average-rank`` and ``<metric>-by-graph`` always; ``noise-rate`` where the runs of ``default``
+    hold the estimated rates; ``precision-recall`` and ``calibration`` where their curves are given.
 
     Args:
         frame: The runs, as for `graphclean.evaluate.leaderboard`.
-        folder: Where to; it is made if need be.
         metric: The metric.
         default: The method to point out; None for none.
         curves: Precision and recall by method, of one cell of the grid.
         calibration: What `calibration_curve` returns, by method.
+
+    Returns:
+        The figures by name.
 
     Raises:
         InputError: The frame or the metric does not fit.
@@ -66,10 +70,39 @@ def write_leaderboard_figures(
         figures["precision-recall"] = precision_recall_figure(curves)
     if calibration is not None:
         figures["calibration"] = calibration_figure(calibration)
+    return figures
+
+
+def write_leaderboard_figures(
+    frame: pd.DataFrame,
+    folder: str | os.PathLike[str],
+    metric: str = "ap",
+    default: str | None = "graphcleaner",
+    *,
+    curves: Curves | None = None,
+    calibration: Mapping[str, pd.DataFrame] | None = None,
+) -> list[Path]:
+    """Write the figures of a grid as ``<name>.svg``, each whole or not at all.
+
+    Args:
+        frame: The runs; this and all that follows ``folder`` is as for `draw_leaderboard`.
+        folder: Where to; it is made if need be.
+        metric: The metric.
+        default: The method to point out; None for none.
+        curves: Precision and recall by method, of one cell of the grid.
+        calibration: What `calibration_curve` returns, by method.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: The frame or the metric does not fit.
+    """
+    figures = draw_leaderboard(frame, metric, default, curves=curves, calibration=calibration)
     return write_figures(figures, folder)
 
 
-def average_rank_figure(table: pd.DataFrame) -> Markup:
+def average_rank_figure(table: pd.DataFrame) -> Figure:
     """Draw the average rank of every ranked method with its standard error over settings.
 
     Args:
@@ -99,12 +132,12 @@ def average_rank_figure(table: pd.DataFrame) -> Markup:
     )
     metric = _name(str(table.attrs.get("metric", "")))
     label = f"Average rank by {metric}, best first, with standard errors: {said or 'none'}."
-    return draw("average-rank", _WIDTH, 60 + 21 * max(len(ranked), 1), label, paint)
+    return _figure("average-rank", _WIDTH, 60 + 21 * max(len(ranked), 1), label, paint)
 
 
 def metric_figure(
     means: pd.DataFrame, metric: str, default: str | None = None, baseline: str | None = None
-) -> Markup:
+) -> Figure:
     """Draw a metric of all methods, one row a graph; two of them are pointed out.
 
     Args:
@@ -138,21 +171,23 @@ def metric_figure(
         span = f"all methods {known.min():.3f} to {known.max():.3f}" if len(known) else "no value"
         said.append(f"{graph}: {', '.join([*parts, span])}")
     label = f"Mean {_name(metric)} by graph. {'; '.join(said)}."
-    return draw("by-graph", _WIDTH, 90 + 26 * max(len(means), 1), label, paint)
+    return _figure("by-graph", _WIDTH, 90 + 26 * max(len(means), 1), label, paint)
 
 
-def precision_recall_figure(curves: Curves) -> Markup:
+def precision_recall_figure(curves: Curves) -> Figure:
     """Draw precision against recall of some detectors.
 
     Args:
         curves: Recall and precision by method, at most 12.
     """
     styles = _styles("curves", list(curves))
+    for number, style in enumerate(styles.values()):
+        # Marks a tenth of the diagonal apart, those of different curves not on top of each other.
+        style["markevery"] = (0.02 * (number % 5), 0.1)
 
     def paint(axes: Axes) -> None:
         for name, (recall, precision) in curves.items():
-            colour, dash = styles[name]
-            axes.step(recall, precision, color=colour, linestyle=dash, label=short(name, 34))
+            axes.step(recall, precision, label=short(name, 34), **styles[name])
         axes.set_xlabel("recall: share of the wrong labels found")
         axes.set_ylabel("precision")
         _unit_square(axes)
@@ -163,10 +198,10 @@ def precision_recall_figure(curves: Curves) -> Markup:
         half = np.asarray(precision)[np.asarray(recall) >= 0.5]
         said.append(f"{name} {half.max(initial=0.0):.2f}")
     label = f"Precision against recall. Precision at half of the wrong labels: {'; '.join(said)}."
-    return draw("precision-recall", _WIDTH, 330, label, paint)
+    return _figure("precision-recall", _WIDTH, 330, label, paint)
 
 
-def calibration_figure(calibration: Mapping[str, pd.DataFrame]) -> Markup:
+def calibration_figure(calibration: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the reliability diagram: share of wrong labels against mislabel probability.
 
     Args:
@@ -177,11 +212,10 @@ def calibration_figure(calibration: Mapping[str, pd.DataFrame]) -> Markup:
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.5)
         for name, curve in calibration.items():
-            colour, dash = styles[name]
             place, share = curve["mean_probability"], curve["share_wrong"]
-            error = curve["standard_error"]
-            axes.vlines(place, share - error, share + error, colors=colour, alpha=0.4, linewidth=3)
-            axes.plot(place, share, "o", color=colour, linestyle=dash, markersize=4.5, label=name)
+            bars = place, share - curve["standard_error"], share + curve["standard_error"]
+            axes.vlines(*bars, colors=styles[name]["color"], alpha=0.4, linewidth=3)
+            axes.plot(place, share, label=short(name, 34), **styles[name])
         axes.set_xlabel("mislabel probability (mean of the bin)")
         axes.set_ylabel("share really wrong")
         _unit_square(axes)
@@ -193,10 +227,10 @@ def calibration_figure(calibration: Mapping[str, pd.DataFrame]) -> Markup:
         error = float((gap * curve["nodes"]).sum() / max(curve["nodes"].sum(), 1))
         said.append(f"{name} {error:.3f}")
     label = f"Share of wrong labels against mislabel probability. Mean gap: {'; '.join(said)}."
-    return draw("calibration", _WIDTH, 330, label, paint)
+    return _figure("calibration", _WIDTH, 330, label, paint)
 
 
-def noise_rates_figure(runs: pd.DataFrame) -> Markup:
+def noise_rates_figure(runs: pd.DataFrame) -> Figure:
     """Draw the estimated noise rate of every run with its interval, and the true one.
 
     Args:
@@ -231,13 +265,24 @@ def noise_rates_figure(runs: pd.DataFrame) -> Markup:
         f"Estimated against true noise rate in {len(known)} of {len(runs)} runs: "
         f"{share} of the intervals hold the truth; mean error {gap}."
     )
-    return draw("noise-rates", _WIDTH, 300, label, paint)
+    return _figure("noise-rates", _WIDTH, 300, label, paint)
 
 
-def _styles(argument: str, names: list[str]) -> dict[str, tuple[str, str]]:
-    if len(names) > len(_STYLES):
-        raise InputError(argument, f"{len(names)} methods", f"Draw at most {len(_STYLES)}.")
-    return dict(zip(names, _STYLES, strict=False))
+def _figure(
+    name: str, width: float, height: float, label: str, paint: Callable[[Axes], None]
+) -> Figure:
+    return Figure(label, draw(name, width, height, label, paint))
+
+
+def _styles(argument: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return how to draw the curve of each method: neighbours differ in all there is."""
+    if len(names) > _CURVES:
+        raise InputError(argument, f"{len(names)} methods", f"Draw at most {_CURVES}.")
+    looks = zip(*map(itertools.cycle, (_COLOURS, _DASHES, _MARKERS)), strict=True)
+    return {
+        name: {"color": colour, "linestyle": dash, "marker": marker, "markersize": 4.5}
+        for name, (colour, dash, marker) in zip(names, looks, strict=False)
+    }
 
 
 def _unit_square(axes: Axes) -> None:

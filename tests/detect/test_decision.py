@@ -14,7 +14,12 @@ from graphclean.detect.decision import f1_threshold
 
 
 def expected_f1(probability: np.ndarray, flagged: np.ndarray) -> float:
-    """Return twice the expected hits over flags plus expected wrong labels."""
+    """Return twice the expected hits over flags plus expected wrong labels.
+
+    To flag nothing is perfect where nothing is wrong, and worth nothing otherwise.
+    """
+    if not flagged.any():
+        return float(np.prod(1.0 - probability))
     total = flagged.sum() + probability.sum()
     return float(2.0 * probability[flagged].sum() / total) if total > 0 else 0.0
 
@@ -54,10 +59,18 @@ def test_equal_probabilities_are_flagged_together() -> None:
     for size in (1, 2, 7, 1000):
         for level in (0.05, 0.3, 1.0):
             limit = f1_threshold(np.full(size, level))
-            assert limit == pytest.approx(level / 2)
+            nothing_wrong = (1.0 - level) ** size > 2 * level / (1 + level)
+            assert limit == pytest.approx(level if nothing_wrong else level / 2)
     for level, limit in ((0.4, 0.205), (0.3, 0.6)):  # either side of half the F1 of the first five
         mixed = np.array([0.9] * 5 + [level] * 5 + [0.01] * 5)
         assert f1_threshold(mixed) == pytest.approx(limit)
+
+
+def test_clean_labels_are_left_alone() -> None:
+    """Half a wrong label in a thousand: probably none."""
+    suspicious = np.linspace(0.0, 0.001, 1000)
+    assert not (suspicious > f1_threshold(suspicious)).any()
+    assert (10 * suspicious > f1_threshold(10 * suspicious)).any()
 
 
 def test_nothing_to_flag() -> None:

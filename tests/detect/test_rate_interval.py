@@ -98,7 +98,7 @@ def test_profile_leaves_the_stack_alone() -> None:
 @pytest.mark.parametrize("rate", [0.03, 0.15, 0.3])
 def test_range_holds_a_planted_rate(rate: float) -> None:
     log_evidence, given, wrong = simulate(1000, rate, seed=1)
-    low, high = likelihood_range(fit_noise_stack(log_evidence, given), log_evidence, given, 0)
+    low, high = likelihood_range(fit_noise_stack(log_evidence, given), log_evidence, given)
     assert low < wrong < high
     assert high - low < 0.05 + 0.4 * rate
 
@@ -106,7 +106,7 @@ def test_range_holds_a_planted_rate(rate: float) -> None:
 def test_range_is_wide_where_the_evidence_says_nothing() -> None:
     """Labels without any relation to the evidence: no noise and all noise explain them alike."""
     log_evidence, given = uninformative(500)
-    low, high = likelihood_range(fit_noise_stack(log_evidence, given), log_evidence, given, 0)
+    low, high = likelihood_range(fit_noise_stack(log_evidence, given), log_evidence, given)
     assert low == 0.0
     assert high > 0.4
 
@@ -116,12 +116,11 @@ def test_more_tolerance_widens_the_range(monkeypatch: pytest.MonkeyPatch) -> Non
     stack, ranges = fit_noise_stack(log_evidence, given), []
     for tolerance in (0.0, 0.002, 0.0035, 0.02, 10.0):
         monkeypatch.setattr(module, "TOLERANCE", tolerance)
-        ranges.append(likelihood_range(stack, log_evidence, given, 0))
+        ranges.append(likelihood_range(stack, log_evidence, given))
     for (low, high), (lower, higher) in pairwise(ranges):
         assert lower < low < high < higher
     rates, _ = rate_profile(stack, log_evidence, given)
     assert ranges[-1] == (0.0, rates[-1])
-    assert likelihood_range(stack, log_evidence, given, 1) == ranges[-1]
 
 
 @pytest.mark.parametrize("n", [50, 400, 4000])
@@ -130,32 +129,8 @@ def test_range_shrinks_to_the_tolerance(n: int, parabola: None) -> None:
     y = torch.zeros(n)
     half = np.sqrt(Z90**2 / (4 * n) + module.TOLERANCE / 2)
     expected = (max(0.2 - half, 0.0), 0.2 + half)
-    assert likelihood_range(NOTHING, y, y, 0) == pytest.approx(expected, abs=1e-5)
+    assert likelihood_range(NOTHING, y, y) == pytest.approx(expected, abs=1e-5)
     assert half > np.sqrt(module.TOLERANCE / 2)
-
-
-def test_large_graphs_are_profiled_on_a_sample(parabola: None) -> None:
-    """Beyond 4000 rows the slack is that of the 4000 which are used, whatever the seed."""
-    few, many = torch.zeros(4000), torch.zeros(9000)
-    assert likelihood_range(NOTHING, many, many, 1) == likelihood_range(NOTHING, few, few, 2)
-
-
-def test_sample_keeps_evidence_and_labels_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def profile(stack: Any, log_evidence: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        seen.append((log_evidence, y))
-        return np.array([0.1, 0.2]), np.array([0.0, 1.0])
-
-    monkeypatch.setattr(module, "rate_profile", profile)
-    rows = torch.arange(5000)
-    for seed in (3, 3, 4):
-        likelihood_range(NOTHING, rows.double().view(-1, 1, 1), rows, seed)
-    for log_evidence, y in seen:
-        assert torch.equal(log_evidence.view(-1).long(), y)
-        assert len(y.unique()) == 4000
-    assert torch.equal(seen[0][1], seen[1][1])
-    assert not torch.equal(seen[0][1], seen[2][1])
 
 
 @pytest.mark.parametrize(

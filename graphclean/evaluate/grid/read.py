@@ -10,13 +10,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphclean.detect import Detector
+from graphclean.detect import Detector, default_classifier
 from graphclean.evaluate.grid.plan import ACTIONS, BEST, Cell, Grid, Learner, Method
+from graphclean.nn import NodeClassifier
 from graphclean.types import InputError
 
-DEFAULT_LEARNERS = (
-    Learner("appnp", "appnp", {"val_fraction": 0.0, "patience": None, "feature_norm": "auto"}),
-)
+
+def _default_learner() -> Learner:
+    """Return the detectors' own default base learner, by what sets it apart from its class."""
+    chosen = default_classifier()
+    plain = NodeClassifier.create(chosen.name).get_params(deep=False)
+    params = {k: v for k, v in chosen.get_params(deep=False).items() if v != plain[k]}
+    return Learner(chosen.name, chosen.name, params)
+
+
+DEFAULT_LEARNERS = (_default_learner(),)
 """What `make_grid` shares among the methods: the default base learner."""
 
 _LISTS = ("graphs", "noise", "rates", "seeds")
