@@ -29,7 +29,14 @@ _MOST_CLASSES = 20
 _LONGEST = 80
 _AGREEMENT = "neighbour_agreement"
 _HOP_EVIDENCE = re.compile(r"agreement_(p|l(?!0)|x(?=0))(\d)")
-_ACRONYMS = {"ap": "AP", "auc": "AUC", "auroc": "AUROC", "f1": "F1", "mcc": "MCC"}
+_VIEWS = {
+    "agreement_xs": "Support: features alone, spread over the neighbourhood",
+    "agreement_y": "Support: which labels stand next to which",
+    "agreement_r": "Support: nodes that look alike",
+}
+_ACRONYMS = {
+    name: name.upper() for name in ("ap", "auc", "auroc", "ece", "f1", "fdr", "mcc", "tnr", "tpr")
+}
 
 
 def render_report(
@@ -198,6 +205,8 @@ def _cards(issues: LabelIssues, neighbours: Neighbours | None, top: int) -> list
 
 def _fact(name: str) -> str:
     """Return what an evidence column is called on the page."""
+    if name in _VIEWS:
+        return _VIEWS[name]
     hop = _HOP_EVIDENCE.fullmatch(name)
     if hop is None:
         return _words(name)

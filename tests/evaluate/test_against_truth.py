@@ -55,11 +55,34 @@ def test_rows_are_aligned_by_node() -> None:
     expected = detection_scores(wrong, np.array([0.9, 0.8, 0.6, 0.1, 0.4]), flagged)
     assert {name: found[name] for name in expected} == expected
     assert found["precision"] == 2 / 3
+    assert found["fdr"] == 1 / 3
     assert found["suggestion_accuracy"] == 1 / 2
     assert found["noise_rate"] == 3 / 5
     assert found["estimated_noise_rate"] == 0.5
     assert found["noise_rate_error"] == pytest.approx(-0.1)
     assert math.isnan(found["transition_error"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "covered"), [(0.4, 0.6, 1), (0.6, 0.7, 1), (0.4, 0.59, 0), (0.61, 0.7, 0)]
+)
+def test_the_interval_holds_the_true_rate_or_not(low: float, high: float, covered: int) -> None:
+    issues = make_issues()
+    issues = LabelIssues(
+        issues.frame, NAMES, NoiseRate(0.65, low, high), None, {"calibrated": True}
+    )
+    found = evaluate_issues(issues, make_graph())
+    assert (found["noise_rate_low"], found["noise_rate_high"]) == (low, high)
+    assert found["noise_rate_covered"] == covered
+
+
+def test_no_flag_is_no_false_discovery() -> None:
+    issues = make_issues()
+    frame = issues.frame.assign(is_label_issue=False)
+    issues = LabelIssues(frame, NAMES, issues.noise_rate, None, {"calibrated": True})
+    found = evaluate_issues(issues, make_graph())
+    assert found["fdr"] == 0.0
+    assert math.isnan(found["precision"])
 
 
 def test_transition_error_is_against_the_realised_matrix() -> None:
@@ -80,6 +103,7 @@ def test_nodes_without_known_truth_do_not_count() -> None:
     nothing = evaluate_issues(make_issues(np.eye(3)), graph)
     assert nothing["nodes"] == 0
     assert math.isnan(nothing["noise_rate"])
+    assert math.isnan(nothing["noise_rate_covered"])
     assert math.isnan(nothing["transition_error"])
 
 

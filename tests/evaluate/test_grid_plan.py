@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graphclean.detect import default_classifier
 from graphclean.evaluate.grid import (
     Cell,
     Grid,
@@ -167,6 +168,14 @@ def test_a_grid_of_names_gives_probabilities_to_those_that_read_them() -> None:
     grid = make_grid(["cora"], methods=["self_confidence", "neighbour_agreement"])
     assert [method.probs for method in grid.methods] == ["best", None]
     assert make_grid(["cora"]).runs >= 6
+
+
+def test_a_grid_shares_the_default_base_learner_of_the_detectors() -> None:
+    (learner,) = make_grid(["cora"], methods=["self_confidence"]).learners
+    default = default_classifier()
+    assert type(learner.build()) is type(default)
+    assert learner.build().get_params() == default.get_params()
+    assert "random_state" not in learner.params
 
 
 def test_the_first_seed_of_every_setting_comes_first() -> None:

@@ -137,6 +137,15 @@ def test_repairs_are_counted(digits: Any) -> None:
         assert scores["drop_expected_repaired"] > 0
 
 
+def test_records_hold_the_interval_and_leave_the_fdr_to_the_leaderboard(digits: Any) -> None:
+    _, wrong = given_and_truth()
+    for record in digits[1].values():
+        scores = record["scores"]
+        covered = scores["noise_rate_low"] <= wrong.mean() <= scores["noise_rate_high"]
+        assert scores["noise_rate_covered"] == covered
+        assert "fdr" not in scores
+
+
 def test_the_table_has_one_row_a_run(digits: Any) -> None:
     frame = results_frame(digits[1].values())
     assert list(frame.columns[:6]) == ["graph", "noise", "rate", "seed", "protocol", "method"]

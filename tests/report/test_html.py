@@ -206,13 +206,16 @@ def test_the_worst_nodes_come_first_with_their_evidence(page: Page) -> None:
 def test_hop_evidence_is_named_in_words() -> None:
     issues, _ = example()
     columns = ("agreement_p0", "agreement_x0", "agreement_p1", "agreement_l2", "agreement_l0")
+    columns += ("agreement_xs", "agreement_y", "agreement_r")
     frame = issues.frame.assign(**dict.fromkeys(columns, 0.25))
     made = render_report(LabelIssues(frame, tuple(PLAIN), issues.noise_rate), top=1)
     text = " ".join(Page(made).text.split())
     assert (
         "Support: own prediction 0.250 Support: features alone 0.250 "
         "Support: predictions 1 hop away 0.250 Support: labels 2 hops away 0.250 "
-        "Agreement l0 0.250"
+        "Agreement l0 0.250 "
+        "Support: features alone, spread over the neighbourhood 0.250 "
+        "Support: which labels stand next to which 0.250 Support: nodes that look alike 0.250"
     ) in text.replace("_ ", "_")
     assert "probability that one kind of evidence gives" in text
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from graphclean.evaluate import calibration_curve, leaderboard, per_setting
-from graphclean.report.leaderboard_figures import (
+from graphclean.report import (
     average_rank_figure,
     calibration_figure,
+    draw_leaderboard,
     metric_figure,
     noise_rates_figure,
     precision_recall_figure,
     write_leaderboard_figures,
 )
-from graphclean.report.svg_files import standalone, write_figures
 from graphclean.types import InputError
 
 AP = {"graphcleaner": (0.8, 0.6), "plain": (0.7, 0.65), "a <b> & c": (0.2, 0.1)}
@@ -56,13 +56,15 @@ def draw_all() -> dict[str, str]:
     table = leaderboard(frame)
     means = per_setting(frame, by=("graph",))
     own = frame[frame["method"] == "graphcleaner"]
-    return {
+    drawn = {
         "rank": average_rank_figure(table),
         "metric": metric_figure(means, "ap", "graphcleaner", "plain"),
         "precision": precision_recall_figure(CURVES),
         "calibration": calibration_figure({"x": CURVE}),
         "rates": noise_rates_figure(own),
     }
+    assert all(ET.fromstring(f.svg).get("aria-label") == f.label for f in drawn.values())
+    return {name: figure.svg for name, figure in drawn.items()}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_names_are_in_the_picture(figures: dict[str, str]) -> None:
 
 def test_ranks_stand_where_they_should() -> None:
     table = leaderboard(runs())
-    root = ET.fromstring(average_rank_figure(table))
+    root = ET.fromstring(average_rank_figure(table).svg)
     marks = [float(use.get("x", 0)) for use in root.iter("use") if float(use.get("x", 0)) > 0]
     ticks = {
         text.text: float(re.search(r"translate\(([\d.]+)", text.get("transform", ""))[1])  # type: ignore[index]
@@ -127,39 +129,28 @@ def test_ranks_stand_where_they_should() -> None:
 def test_methods_that_are_not_ranked_are_not_drawn() -> None:
     frame = runs()
     frame.loc[frame["method"] == "plain", "error"] = "ValueError"
-    svg = average_rank_figure(leaderboard(frame))
+    svg = average_rank_figure(leaderboard(frame)).svg
     assert "plain" not in svg
-    nothing = average_rank_figure(leaderboard(frame.assign(error="x")))
+    nothing = average_rank_figure(leaderboard(frame.assign(error="x"))).svg
     assert "standard errors: none." in nothing
 
 
 def test_runs_without_an_estimate_are_counted() -> None:
     own = runs().iloc[:4].copy()
     own.loc[own.index[0], "noise_rate_low"] = np.nan
-    assert "in 3 of 4 runs" in noise_rates_figure(own)
-    assert "in 0 of 4 runs" in noise_rates_figure(own.assign(noise_rate=np.nan))
+    assert "in 3 of 4 runs" in noise_rates_figure(own).label
+    assert "in 0 of 4 runs" in noise_rates_figure(own.assign(noise_rate=np.nan)).label
 
 
-def test_files_stand_alone_in_light_and_dark(tmp_path: Path) -> None:
-    files = write_leaderboard_figures(
-        runs(), tmp_path / "new", curves=CURVES, calibration={"x": CURVE}
-    )
+def test_files_are_what_is_drawn(tmp_path: Path) -> None:
+    given: Any = {"curves": CURVES, "calibration": {"x": CURVE}}
+    files = write_leaderboard_figures(runs(), tmp_path / "new", **given)
+    drawn = draw_leaderboard(runs(), **given)
     names = ["average-rank", "ap-by-graph", "noise-rate", "precision-recall", "calibration"]
+    assert list(drawn) == names
     assert [file.name for file in files] == [f"{name}.svg" for name in names]
     assert sorted((tmp_path / "new").iterdir()) == sorted(files)
-    for file in files:
-        text = file.read_text("utf-8")
-        root = ET.fromstring(text)
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        style = root.find("{http://www.w3.org/2000/svg}style")
-        assert style is not None
-        assert "prefers-color-scheme: dark" in str(style.text)
-        used = set(re.findall(r"var\((--\w+)\)", text))
-        assert used <= set(re.findall(r"(--\w+):", str(style.text)))
-    again = write_leaderboard_figures(
-        runs(), tmp_path / "again", curves=CURVES, calibration={"x": CURVE}
-    )
-    assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
+    assert [file.read_text("utf-8") for file in files] == [str(f) for f in drawn.values()]
 
 
 def test_what_the_runs_do_not_hold_is_not_drawn(tmp_path: Path) -> None:
@@ -168,20 +159,36 @@ def test_what_the_runs_do_not_hold_is_not_drawn(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["average-rank.svg", "recall-at-5-percent-by-graph.svg"]
 
 
-def test_a_margin_is_added_and_nothing_else(figures: dict[str, Any]) -> None:
-    inside, outside = figures["rank"], standalone(figures["rank"])
-    view = [re.search(r'viewBox="([^"]*)"', svg)[1].split() for svg in (inside, outside)]  # type: ignore[index]
-    (_, _, width, height), (x, y, wide, high) = ([float(v) for v in box] for box in view)
-    assert (x, y, wide, high) == (-10, -10, width + 20, height + 20)
-    assert outside.endswith(inside.split(">", 1)[1] + "\n")
+def test_no_two_curves_look_alike_and_neighbours_not_at_all() -> None:
+    falling = np.linspace(1, 0, 50)
+    many = {str(number): (falling, np.linspace(0, 1, 50)) for number in range(12)}
+    drawn = [
+        tuple(re.findall(r"(?:stroke|stroke-dasharray): ([^;]*)", path.get("style", "")))
+        for path in ET.fromstring(precision_recall_figure(many).svg).iter("path")
+        if "clip-path" in path.attrib and "1.5" in path.get("style", "")
+    ]
+    looks = [(dash[-1] if len(dash) > 1 else "", dash[0]) for dash in drawn]
+    assert len(looks) == len(set(looks)) == 12
+    for one, next_one in pairwise(looks):
+        assert all(a != b for a, b in zip(one, next_one, strict=True))
 
 
-@pytest.mark.parametrize("name", ["../x", "A", "", ".svg"])
-def test_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError) as caught:
-        write_figures({name: average_rank_figure(leaderboard(runs()))}, tmp_path)
-    assert caught.value.argument == "figures"
-    assert list(tmp_path.iterdir()) == []
+def test_curves_have_marks_of_their_own() -> None:
+    def shapes(figure: Any) -> list[str]:
+        """Return the different outlines among the marks, on the curves and in the legend."""
+        root = ET.fromstring(figure.svg)
+        outline = {path.get("id"): path.get("d") for path in root.iter("path") if path.get("id")}
+        used = [str(use.get("href")).lstrip("#") for use in root.iter("use")]
+        return list(dict.fromkeys(str(outline[name]) for name in used))
+
+    assert len(shapes(precision_recall_figure(dict.fromkeys("abcde", CURVES["x"])))) == 5
+    assert len(shapes(calibration_figure(dict.fromkeys("abcde", CURVE)))) == 5
+
+
+def test_a_curve_without_points_is_in_the_legend_only() -> None:
+    figure = precision_recall_figure({"none": (np.zeros(0), np.zeros(0))})
+    assert "none 0.00" in figure.label
+    assert ">none<" in figure.svg
 
 
 def test_more_curves_than_can_be_told_apart_are_refused() -> None:

@@ -2,19 +2,22 @@
 
 from graphclean.evaluate.grid.cluster import on_cluster
 from graphclean.evaluate.grid.keys import probs_key, run_key
-from graphclean.evaluate.grid.plan import Cell, Grid, Learner, Method
+from graphclean.evaluate.grid.methods import Learner, Method, TransitionMethod
+from graphclean.evaluate.grid.plan import Cell, Grid
 from graphclean.evaluate.grid.read import make_grid, read_grid, select
 from graphclean.evaluate.grid.run import missing_runs, run_grid
 from graphclean.evaluate.grid.store import load_records
-from graphclean.evaluate.grid.table import results_frame
+from graphclean.evaluate.grid.table import measures_frame, results_frame, transitions_frame
 
 __all__ = [
     "Cell",
     "Grid",
     "Learner",
     "Method",
+    "TransitionMethod",
     "load_records",
     "make_grid",
+    "measures_frame",
     "missing_runs",
     "on_cluster",
     "probs_key",
@@ -23,4 +26,5 @@ __all__ = [
     "run_grid",
     "run_key",
     "select",
+    "transitions_frame",
 ]

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from graphclean.data import labelled_mask
 from graphclean.evaluate.grid.keys import probs_key
-from graphclean.evaluate.grid.plan import Cell, Learner
+from graphclean.evaluate.grid.methods import Learner
+from graphclean.evaluate.grid.plan import Cell
 from graphclean.issues import write_atomic
 from graphclean.nn import OutOfFold, cross_fit, stratified_folds
 

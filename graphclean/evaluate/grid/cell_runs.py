@@ -11,27 +11,32 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
 from graphclean.evaluate.grid.cache import CachedProbs, out_of_fold
-from graphclean.evaluate.grid.graphs import NoisyGraph, noisy_graph
+from graphclean.evaluate.grid.estimates import score_estimate, verified_labels
+from graphclean.evaluate.grid.graphs import NoisyGraph, noisy_graph, seed_for
 from graphclean.evaluate.grid.keys import RESULT_FORMAT, settings
-from graphclean.evaluate.grid.plan import BEST, Cell, Grid, Method
+from graphclean.evaluate.grid.measures import Downstream, strata
+from graphclean.evaluate.grid.methods import BEST, Entry, Method, TransitionMethod
+from graphclean.evaluate.grid.plan import Cell, Grid
 from graphclean.evaluate.grid.scores import score_run
-from graphclean.evaluate.grid.store import Record, is_done, key_of, write_record
+from graphclean.evaluate.grid.store import TRANSITION, Record, is_done, key_of, write_record
 from graphclean.evaluate.speed.memory import with_peak
 from graphclean.issues import LabelIssues
+from graphclean.noise import TransitionEstimator
 
+_Found = TypeVar("_Found")
 _PACKAGES = ("graphclean", "torch", "torch-geometric", "numpy", "scikit-learn", "cleanlab")
 
 
-def run_cell(grid: Grid, cell: Cell, methods: Sequence[Method], out: Path) -> None:
+def run_cell(grid: Grid, cell: Cell, methods: Sequence[Entry], out: Path) -> None:
     """Run these methods on a cell, leave out those that are done, and write each record at once.
 
     Everything runs on one thread with seeds from the cell: the records, times aside, are the same
@@ -63,13 +68,17 @@ class _Source:
         self._noisy: NoisyGraph | None = None
         self._probs: dict[str, CachedProbs] = {}
 
+    @cached_property
+    def downstream(self) -> Downstream:
+        return Downstream(self.cell, self.noisy)
+
     @property
     def noisy(self) -> NoisyGraph:
         if self._noisy is None:
             self._noisy = noisy_graph(self.cell)
         return self._noisy
 
-    def probs(self, method: Method) -> dict[str, CachedProbs]:
+    def probs(self, method: Entry) -> dict[str, CachedProbs]:
         """Return what the method is given, by learner in its order, the best one resolved."""
         for learner in method.reads(self.grid.learners):
             if learner.name not in self._probs:
@@ -87,17 +96,21 @@ class _Source:
         return self._probs[name].log_loss
 
 
-def _run(source: _Source, method: Method) -> Record:
+def _run(source: _Source, method: Entry) -> Record:
     cell = source.cell
+    about = (
+        {"family": TRANSITION, "estimator": method.estimator}
+        if isinstance(method, TransitionMethod)
+        else {"detector": method.detector, "calibrated": None}
+    )
     record: Record = {
         "format": RESULT_FORMAT,
         "key": key_of(source.grid, cell, method),
         **asdict(cell),
         "method": method.name,
-        "detector": method.detector,
+        **about,
         "params": settings(method),
         "probs": [],
-        "calibrated": None,
         "error": None,
         "scores": {},
         "seconds": None,
@@ -107,12 +120,14 @@ def _run(source: _Source, method: Method) -> Record:
         "versions": _versions(),
     }
     try:
-        return record | _outcome(source, method)
+        if isinstance(method, TransitionMethod):
+            return record | _estimated(source, method)
+        return record | _judged(source, method)
     except Exception as error:
         return record | {"error": f"{type(error).__name__}: {error}"}
 
 
-def _outcome(source: _Source, method: Method) -> Record:
+def _judged(source: _Source, method: Method) -> Record:
     noisy, given = source.noisy, source.probs(method)
     found = [each.probs for each in given.values()]
     pred_probs: Any = found if not isinstance(method.probs, str) else found[0]
@@ -121,11 +136,46 @@ def _outcome(source: _Source, method: Method) -> Record:
     def judge() -> LabelIssues:
         return detector.fit(noisy.blind, pred_probs=pred_probs or None).find_label_issues()
 
-    (issues, seconds, cpu_seconds), peak = with_peak(_timed(judge))
+    issues, cost = _with_cost(judge, given)
     return {
-        "probs": list(given),
+        **cost,
         "calibrated": bool(issues.meta.get("calibrated", False)),
         "scores": score_run(issues, noisy, source.grid.actions),
+        **_measured(source, issues),
+    }
+
+
+def _measured(source: _Source, issues: LabelIssues) -> Record:
+    """Return what the grid measures beside the scores."""
+    found: Record = {}
+    if "strata" in source.grid.measures:
+        found["strata"] = strata(issues, source.noisy)
+    if "downstream" in source.grid.measures:
+        found["downstream"] = source.downstream.repairs(issues)
+        found["rank_stability"] = source.downstream.ranks(issues)
+    return found
+
+
+def _estimated(source: _Source, method: TransitionMethod) -> Record:
+    noisy, given = source.noisy, source.probs(method)
+    probs = [each.probs for each in given.values()]
+    estimator, share = method.build(source.cell.seed), method.verified_share
+    if share is not None:
+        seed = seed_for(source.cell, "verified labels")
+        estimator.set_params(verified=verified_labels(noisy, share, seed))
+
+    def fit() -> TransitionEstimator:
+        return estimator.fit(noisy.blind, pred_probs=probs[0] if probs else None)
+
+    found, cost = _with_cost(fit, given)
+    return {**cost, "scores": score_estimate(found, noisy)}
+
+
+def _with_cost(call: Callable[[], _Found], given: dict[str, CachedProbs]) -> tuple[_Found, Record]:
+    """Return what a method finds, and what this took."""
+    (found, seconds, cpu_seconds), peak = with_peak(_timed(call))
+    return found, {
+        "probs": list(given),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "probs_cpu_seconds": sum(each.cpu_seconds for each in given.values()),
@@ -133,8 +183,8 @@ def _outcome(source: _Source, method: Method) -> Record:
     }
 
 
-def _timed(call: Callable[[], LabelIssues]) -> Callable[[], tuple[LabelIssues, float, float]]:
-    def timed() -> tuple[LabelIssues, float, float]:
+def _timed(call: Callable[[], _Found]) -> Callable[[], tuple[_Found, float, float]]:
+    def timed() -> tuple[_Found, float, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         found = call()
         return found, time.perf_counter() - wall, time.process_time() - cpu

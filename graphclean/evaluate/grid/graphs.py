@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,12 @@ class NoisyGraph:
     clean: Tensor
     scored: Tensor
 
+    def with_truth(self, known: Tensor) -> Any:
+        """Return the graph with ``y_clean`` where ``known`` ``[N]`` is set, -1 elsewhere."""
+        data = copy.copy(self.blind)
+        data.y_clean = torch.where(known, self.clean, -1)
+        return data
+
 
 def noisy_graph(cell: Cell) -> NoisyGraph:
     """Load the graph of a cell, split it where the protocol asks for it, and inject the noise."""
@@ -49,6 +56,15 @@ def noisy_graph(cell: Cell) -> NoisyGraph:
         cell.noise, cell.rate, seed=_FIRST_SEED + cell.seed, protocol=GraphCleanerProtocol.name
     )
     return _blinded(flip(data), data.test_mask)
+
+
+def seed_for(cell: Cell, purpose: str) -> int:
+    """Return a seed from that of the cell, for a choice that no other one is to follow.
+
+    Drawn with the seed itself, nodes would go by the same random numbers as the noise.
+    """
+    found = hashlib.sha256(f"{purpose} {cell.seed}".encode()).digest()
+    return int.from_bytes(found[:4], "big")
 
 
 def _published_split(cell: Cell, data: Any) -> Any:

@@ -8,44 +8,48 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from graphclean.evaluate.grid.plan import ACTIONS, Cell, Learner, Method
+from graphclean.evaluate.grid.methods import Entry, Learner, TransitionMethod
+from graphclean.evaluate.grid.plan import ACTIONS, Cell
 
 RESULT_FORMAT = 1
 """Raised when records get other fields, so that every run is made anew."""
 
-_NO_SETTING = ("n_jobs", "progress")
+_NO_SETTING = ("n_jobs", "progress", "verified")
 
 
 def run_key(
     cell: Cell,
-    method: Method,
+    method: Entry,
     learners: Sequence[Learner],
     n_folds: int = 5,
     actions: Sequence[str] = ACTIONS,
+    measures: Sequence[str] = (),
 ) -> str:
     """Return the SHA-256 of what determines the result of a method on a cell, in hex.
 
     Parameters count with their defaults filled in: writing out a default changes no key, and a
     default that changes in the code does. Of the learners only those count that the method reads;
-    ``"best"`` reads all of them. Of the code nothing counts but ``version``.
+    ``"best"`` reads all of them. Of the code nothing counts but ``version``. Actions and measures
+    are a detector's alone.
     """
     read = method.reads(learners)
-    return _hashed(
-        {
-            "format": RESULT_FORMAT,
-            "cell": asdict(cell),
-            "method": {
-                "name": method.name,
-                "detector": method.detector,
-                "params": settings(method),
-                "probs": method.probs,
-                "version": method.version,
-            },
-            "learners": {each.name: _described(each) for each in read},
-            "n_folds": n_folds if read else None,
-            "actions": list(actions),
-        }
-    )
+    content: dict[str, Any] = {
+        "format": RESULT_FORMAT,
+        "cell": asdict(cell),
+        "learners": {each.name: _described(each) for each in read},
+        "n_folds": n_folds if read else None,
+    }
+    described = {
+        "name": method.name,
+        "params": settings(method),
+        "probs": method.probs,
+        "version": method.version,
+    }
+    if isinstance(method, TransitionMethod):
+        return _hashed(content | {"estimator": described | {"estimator": method.estimator}})
+    content |= {"method": described | {"detector": method.detector}, "actions": list(actions)}
+    # Runs from before there were measures keep their keys.
+    return _hashed(content | ({"measures": list(measures)} if measures else {}))
 
 
 def probs_key(cell: Cell, learner: Learner, n_folds: int = 5) -> str:
@@ -53,15 +57,17 @@ def probs_key(cell: Cell, learner: Learner, n_folds: int = 5) -> str:
     return _hashed({"cell": asdict(cell), "learner": _described(learner), "n_folds": n_folds})
 
 
-def settings(of: Learner | Method) -> dict[str, Any]:
+def settings(of: Learner | Entry) -> dict[str, Any]:
     """Return the parameters, defaults included, as JSON holds them.
 
-    A seed that follows from the cell, and what changes no result, is left out.
+    A seed and verified labels that follow from the cell, and what changes no result, are left out.
     """
     built = of.build() if isinstance(of, Learner) else of.build(0)
     params = built.get_params(deep=False)
     skipped = {*_NO_SETTING} | ({"random_state"} - {*of.params})
     kept = {key: value for key, value in params.items() if key not in skipped}
+    if isinstance(of, TransitionMethod) and of.verified_share is not None:
+        kept["verified_share"] = of.verified_share
     found: dict[str, Any] = json.loads(json.dumps(kept, default=_shown))
     return found
 

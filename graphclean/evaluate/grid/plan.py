@@ -1,14 +1,13 @@
-"""What an experiment grid consists of: cells, learners, methods."""
+"""What an experiment grid consists of: cells, and what runs on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from graphclean.detect import Detector
-from graphclean.nn import NodeClassifier
+from graphclean.evaluate.grid.methods import BEST, Entry, Learner, Method, TransitionMethod
 from graphclean.noise import parse_noise
 from graphclean.noise.base import check_rate
 from graphclean.noise.flip_labels import PUBLISHED_KINDS
@@ -17,8 +16,7 @@ from graphclean.types import InputError, check_seed
 
 PROTOCOLS = ("whole", "published")
 ACTIONS = ("drop", "relabel")
-BEST = "best"
-"""In ``Method.probs``: the learner with the lowest out-of-fold log loss on the given labels."""
+MEASURES = ("strata", "downstream")
 
 
 @dataclass(frozen=True)
@@ -60,101 +58,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A base learner whose out-of-fold probabilities the methods of a cell share.
-
-    Attributes:
-        name: Name within the grid.
-        classifier: Registered name of a ``NodeClassifier``.
-        params: Its parameters; ``random_state`` follows from the cell.
-        version: Raise it when the learner's code has changed, to fit it anew.
-    """
-
-    name: str
-    classifier: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    version: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.name or self.name == BEST:
-            raise InputError("learners", self.name, f"Choose a name other than {BEST!r}.")
-        self.build()
-
-    def build(self) -> NodeClassifier:
-        """Return the learner, unfitted."""
-        return NodeClassifier.create(self.classifier, **self.params)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A detector with its settings.
-
-    Attributes:
-        name: Name in the tables.
-        detector: Registered name of a ``Detector``.
-        params: Its parameters; ``random_state`` is the cell's seed unless it is given here.
-        probs: What ``fit`` gets as ``pred_probs``: None for nothing, the name of a learner or
-            ``"best"`` for its ``OutOfFold``, or a list of names for a list of them in this order,
-            in which the best one, if it is asked for, comes once.
-        version: Raise it when the detector's code has changed, to run it anew.
-    """
-
-    name: str
-    detector: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    probs: str | tuple[str, ...] | None = None
-    version: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise InputError("method.name", repr(self.name), "Give the method a name.")
-        detector = self.build(0)
-        if self.probs is None:
-            return
-        if not detector.reads_probs:
-            raise InputError(
-                f"method {self.name!r}: probs",
-                repr(self.probs),
-                f"{self.detector} reads no probabilities: leave it out.",
-            )
-        if not isinstance(self.probs, str):
-            object.__setattr__(self, "probs", tuple(self.probs))
-            if not self.probs or BEST in self.probs[1:] or len({*self.probs}) < len(self.probs):
-                raise InputError(
-                    f"method {self.name!r}: probs",
-                    list(self.probs),
-                    f"Name different learners, {BEST!r} only as the first.",
-                )
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """The names in ``probs``, as a tuple."""
-        if self.probs is None:
-            return ()
-        return (self.probs,) if isinstance(self.probs, str) else self.probs
-
-    def build(self, seed: int) -> Detector:
-        """Return the detector, unfitted, with this seed where it takes one."""
-        detector = Detector.create(self.detector, **self.params)
-        if "random_state" in detector.get_params(deep=False) and "random_state" not in self.params:
-            detector.set_params(random_state=seed)
-        return detector
-
-    def reads(self, learners: Iterable[Learner]) -> list[Learner]:
-        """Return the learners that the result depends on: all of them where it takes the best."""
-        return [each for each in learners if BEST in self.wanted or each.name in self.wanted]
-
-
-@dataclass(frozen=True)
 class Grid:
     """Every method on every cell.
 
     Attributes:
         cells: What to run on, each once.
         learners: Whose out-of-fold probabilities are shared.
-        methods: What to run.
+        methods: Detectors to run.
         actions: Repairs whose effect is measured, out of ``"drop"`` and ``"relabel"``.
         n_folds: Folds of the out-of-fold probabilities.
+        estimators: Transition estimators to run, under names that no detector has.
+        measures: What is measured beside the scores of every detector, out of ``"strata"`` (scores
+            by class, degree and homophily) and ``"downstream"`` (what models learn from the
+            repaired labels, and how repaired test labels rank them). Runs with and without a
+            measure are different runs.
     """
 
     cells: tuple[Cell, ...]
@@ -162,18 +79,20 @@ class Grid:
     methods: tuple[Method, ...]
     actions: tuple[str, ...] = ACTIONS
     n_folds: int = 5
+    estimators: tuple[TransitionMethod, ...] = ()
+    measures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for key in ("cells", "learners", "methods", "actions"):
+        for key in ("cells", "learners", "methods", "actions", "estimators"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
         object.__setattr__(self, "cells", tuple(dict.fromkeys(self.cells)))
-        for key in ("cells", "methods"):
-            if not getattr(self, key):
+        for key, content in (("cells", self.cells), ("methods", self.entries)):
+            if not content:
                 raise InputError(key, "none", "Give the grid at least one.")
         _check_names("learners", self.learners)
-        _check_names("methods", self.methods)
+        _check_names("methods", self.entries)
         known = [each.name for each in self.learners]
-        for method in self.methods:
+        for method in self.entries:
             for name in method.wanted:
                 if name not in known and not (name == BEST and known):
                     raise InputError(
@@ -181,18 +100,24 @@ class Grid:
                         name,
                         f"Name a learner ({', '.join(known) or 'there are none'}) or {BEST!r}.",
                     )
-        for action in self.actions:
-            if action not in ACTIONS:
-                raise InputError("actions", action, f"Choose one of: {', '.join(ACTIONS)}.")
+        _check_chosen("actions", self.actions, ACTIONS)
+        _check_chosen("measures", self.measures, MEASURES)
+        # In one order, so that the same measures are the same run.
+        object.__setattr__(self, "measures", tuple(m for m in MEASURES if m in self.measures))
         if isinstance(self.n_folds, bool) or not isinstance(self.n_folds, Integral):
             raise InputError("n_folds", self.n_folds, "Pass an integer >= 2.")
         if self.n_folds < 2:
             raise InputError("n_folds", self.n_folds, "Pass an integer >= 2.")
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What runs on every cell: the detectors, then the transition estimators."""
+        return (*self.methods, *self.estimators)
+
+    @property
     def runs(self) -> int:
-        """Number of runs: cells times methods."""
-        return len(self.cells) * len(self.methods)
+        """Number of runs: cells times detectors and estimators."""
+        return len(self.cells) * len(self.entries)
 
 
 def _graph_name(given: Any) -> str:
@@ -202,7 +127,15 @@ def _graph_name(given: Any) -> str:
         raise InputError("graphs", error.value, error.fix) from error
 
 
-def _check_names(key: str, named: Sequence[Learner | Method]) -> None:
+def _check_chosen(key: str, chosen: Collection[str], known: Sequence[str]) -> None:
+    if isinstance(chosen, str) or not isinstance(chosen, Collection):
+        raise InputError(key, repr(chosen), "Pass a list.")
+    for name in chosen:
+        if name not in known:
+            raise InputError(key, name, f"Choose one of: {', '.join(known)}.")
+
+
+def _check_names(key: str, named: Sequence[Learner | Entry]) -> None:
     names = [each.name for each in named]
     for name in names:
         if names.count(name) > 1:

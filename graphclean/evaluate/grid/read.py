@@ -6,13 +6,15 @@ import dataclasses
 import itertools
 import os
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphclean.detect import Detector, default_classifier
-from graphclean.evaluate.grid.plan import ACTIONS, BEST, Cell, Grid, Learner, Method
+from graphclean.evaluate.grid.methods import BEST, Learner, Method, TransitionMethod
+from graphclean.evaluate.grid.plan import ACTIONS, Cell, Grid
 from graphclean.nn import NodeClassifier
+from graphclean.noise import TransitionEstimator
 from graphclean.types import InputError
 
 
@@ -28,6 +30,8 @@ DEFAULT_LEARNERS = (_default_learner(),)
 """What `make_grid` shares among the methods: the default base learner."""
 
 _LISTS = ("graphs", "noise", "rates", "seeds")
+_TABLES = ("grid", "learners", "method", "estimator")
+_OPTIONS = ("n_folds", "actions", "measures")
 
 
 def make_grid(
@@ -41,6 +45,8 @@ def make_grid(
     learners: Sequence[Learner] = DEFAULT_LEARNERS,
     actions: Sequence[str] = ACTIONS,
     n_folds: int = 5,
+    estimators: Sequence[str | TransitionMethod] = (),
+    measures: Sequence[str] = (),
 ) -> Grid:
     """Make the grid of all combinations.
 
@@ -55,6 +61,8 @@ def make_grid(
         learners: Learners whose out-of-fold probabilities are shared.
         actions: Repairs to measure.
         n_folds: Folds of the out-of-fold probabilities.
+        estimators: Transition estimators, or names of them, as ``methods``; none unless named.
+        measures: What to measure beside the scores: ``"strata"``, ``"downstream"``; see `Grid`.
 
     Raises:
         InputError: Something that there is not, or out of range; the message names the argument.
@@ -66,6 +74,8 @@ def make_grid(
         methods=tuple(_default_method(m) if isinstance(m, str) else m for m in named),
         actions=tuple(actions),
         n_folds=n_folds,
+        estimators=tuple(_default_estimator(e) if isinstance(e, str) else e for e in estimators),
+        measures=measures,
     )
 
 
@@ -92,6 +102,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     ::
 
         n_folds = 5                     # optional, as is actions = ["drop", "relabel"]
+        measures = ["strata"]           # optional: "strata", "downstream"; see Grid
 
         [[grid]]                        # one or more tables; their cells are put together
         graphs = ["cora", "photo"]
@@ -104,12 +115,17 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
         classifier = "sign"             # optional: the name
         params = { hops = 2 }           # optional, as is version = 1
 
-        [[method]]                      # one or more
+        [[method]]                      # any number: detectors
         name = "graphcleaner, hops 2"   # optional: the detector
         detector = "graphcleaner"
         params = { hops = 2 }           # optional, as is version = 1
         probs = "best"                  # optional: a learner, "best" or a list; see Method
 
+        [[estimator]]                   # any number: transition estimators
+        estimator = "dual_t"            # name, params and version as for a method
+        probs = "best"                  # a learner or "best", where it reads any
+
+    At least one method or estimator is needed.
     TOML has no null: write ``"none"`` for a parameter that is to be None.
 
     Raises:
@@ -119,7 +135,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("grid", f"{os.fspath(path)}: {error}", "Pass a TOML file.") from error
-    _check_keys("the file", content, ("grid", "learners", "method"), ("n_folds", "actions"))
+    _check_keys("the file", content, _TABLES, _OPTIONS)
     tables = content.get("grid", [])
     found: list[Cell] = []
     for table in [tables] if isinstance(tables, dict) else tables:
@@ -129,13 +145,12 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     for name, table in content.get("learners", {}).items():
         _check_keys(f"learners.{name}", table, ("classifier", "params", "version"))
         learners.append(Learner(**{"name": name, "classifier": name, **_with_none(table)}))
-    methods = []
-    for table in content.get("method", []):
-        keys = ("name", "detector", "params", "probs", "version")
-        _check_keys("method", table, keys, needed=("detector",))
-        methods.append(Method(**{"name": table["detector"], **_with_none(table)}))
-    options = {key: content[key] for key in ("n_folds", "actions") if key in content}
-    return Grid(tuple(found), tuple(learners), tuple(methods), **options)
+    methods = [Method(**table) for table in _named(content, "method", "detector")]
+    estimators = [TransitionMethod(**table) for table in _named(content, "estimator", "estimator")]
+    options = {key: content[key] for key in _OPTIONS if key in content}
+    return Grid(
+        tuple(found), tuple(learners), tuple(methods), estimators=tuple(estimators), **options
+    )
 
 
 def select(grid: Grid, **kept: Collection[Any]) -> Grid:
@@ -144,7 +159,7 @@ def select(grid: Grid, **kept: Collection[Any]) -> Grid:
     Args:
         grid: The grid.
         **kept: Values to keep of ``graph``, ``noise``, ``rate``, ``seed``, ``protocol`` and
-            ``method`` (a name); an empty collection keeps all.
+            ``method`` (names of detectors and estimators); an empty collection keeps all.
 
     Raises:
         InputError: Nothing in the grid has one of the values.
@@ -153,7 +168,7 @@ def select(grid: Grid, **kept: Collection[Any]) -> Grid:
     names = wanted.pop("method", set())
     for key, values in wanted.items():
         _check_known(key, values, [getattr(cell, key) for cell in grid.cells])
-    _check_known("method", names, [method.name for method in grid.methods])
+    _check_known("method", names, [each.name for each in grid.entries])
     return dataclasses.replace(
         grid,
         cells=tuple(
@@ -162,12 +177,26 @@ def select(grid: Grid, **kept: Collection[Any]) -> Grid:
             if all(getattr(cell, key) in values for key, values in wanted.items())
         ),
         methods=tuple(m for m in grid.methods if not names or m.name in names),
+        estimators=tuple(e for e in grid.estimators if not names or e.name in names),
     )
 
 
 def _default_method(detector: str) -> Method:
     reads = detector in Detector.registry and Detector.registry[detector].reads_probs
     return Method(detector, detector, probs=BEST if reads else None)
+
+
+def _default_estimator(estimator: str) -> TransitionMethod:
+    known = TransitionEstimator.registry
+    reads = estimator in known and known[estimator].reads_probs
+    return TransitionMethod(estimator, estimator, probs=BEST if reads else None)
+
+
+def _named(content: Mapping[str, Any], kind: str, what: str) -> Iterator[dict[str, Any]]:
+    """Return the tables ``[[kind]]``, each named by what it runs unless it has a name."""
+    for table in content.get(kind, []):
+        _check_keys(kind, table, ("name", what, "params", "probs", "version"), needed=(what,))
+        yield {"name": table[what], **_with_none(table)}
 
 
 def _check_known(key: str, values: Iterable[Any], known: Sequence[Any]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from graphclean.evaluate.grid.cell_runs import run_cell
-from graphclean.evaluate.grid.plan import Cell, Grid, Method
+from graphclean.evaluate.grid.methods import Entry
+from graphclean.evaluate.grid.plan import Cell, Grid
 from graphclean.evaluate.grid.progress import shown_progress
 from graphclean.evaluate.grid.store import (
     Record,
@@ -22,11 +23,11 @@ from graphclean.evaluate.grid.store import (
 )
 
 
-def missing_runs(grid: Grid, out: str | os.PathLike[str]) -> dict[Cell, tuple[Method, ...]]:
-    """Return the methods of every cell that have no record yet, or one of an error."""
+def missing_runs(grid: Grid, out: str | os.PathLike[str]) -> dict[Cell, tuple[Entry, ...]]:
+    """Return what has no record yet in every cell, or one of an error."""
     folder = Path(out)
     missing = {
-        cell: tuple(m for m in grid.methods if not is_done(folder, key_of(grid, cell, m)))
+        cell: tuple(m for m in grid.entries if not is_done(folder, key_of(grid, cell, m)))
         for cell in grid.cells
     }
     return {cell: methods for cell, methods in missing.items() if methods}

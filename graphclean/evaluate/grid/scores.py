@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from graphclean.denoise import clean
 from graphclean.evaluate.against_truth import evaluate_issues
@@ -55,9 +52,9 @@ def score_run(issues: LabelIssues, noisy: NoisyGraph, actions: Sequence[str]) ->
           ``drop_expected_broken``.
     """
     scored, everything = noisy.scored, noisy.clean >= 0
-    found = evaluate_issues(issues, _with_truth(noisy, scored))
+    found = evaluate_issues(issues, noisy.with_truth(scored))
     if not torch.equal(scored, everything):
-        overall = evaluate_issues(issues, _with_truth(noisy, everything))
+        overall = evaluate_issues(issues, noisy.with_truth(everything))
         found |= {key: overall[key] for key in _OF_ALL}
     # Leaderboards make it from the precision; with it, these records and older ones would differ.
     del found["fdr"]
@@ -90,11 +87,5 @@ def _at_fdr(issues: LabelIssues, noisy: NoisyGraph, rows: np.ndarray) -> dict[st
 def _repaired(issues: LabelIssues, noisy: NoisyGraph, action: str) -> dict[str, float]:
     before, after, scored = noisy.blind.y, clean(noisy.blind, issues, action).y, noisy.scored
     effect = repair_effect(before[scored], after[scored], noisy.clean[scored])
-    promised = repair_outcome(issues, _with_truth(noisy, scored), action)
+    promised = repair_outcome(issues, noisy.with_truth(scored), action)
     return effect | {key: promised[key] for key in _PROMISED}
-
-
-def _with_truth(noisy: NoisyGraph, known: Tensor) -> Any:
-    data = copy.copy(noisy.blind)
-    data.y_clean = torch.where(known, noisy.clean, -1)
-    return data

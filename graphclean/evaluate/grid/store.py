@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from graphclean.evaluate.grid.keys import run_key
-from graphclean.evaluate.grid.plan import Cell, Grid, Method
+from graphclean.evaluate.grid.methods import Entry
+from graphclean.evaluate.grid.plan import Cell, Grid
 from graphclean.issues import write_atomic
 
 Record = dict[str, Any]
 
+TRANSITION = "transition"
+"""``family`` in the records of transition estimators; those of detectors have none."""
 
-def key_of(grid: Grid, cell: Cell, method: Method) -> str:
+
+def key_of(grid: Grid, cell: Cell, method: Entry) -> str:
     """Return the key of a run of a grid."""
-    return run_key(cell, method, grid.learners, grid.n_folds, grid.actions)
+    return run_key(cell, method, grid.learners, grid.n_folds, grid.actions, grid.measures)
 
 
 def record_path(out: Path, key: str) -> Path:
@@ -61,7 +65,7 @@ def load_records(out: str | os.PathLike[str], grid: Grid | None = None) -> list[
     if grid is None:
         keys = sorted(path.stem for path in (folder / "runs").glob("*.json"))
     else:
-        keys = [key_of(grid, cell, m) for cell in grid.cells for m in grid.methods]
+        keys = [key_of(grid, cell, m) for cell in grid.cells for m in grid.entries]
     found = (read_record(folder, key) for key in keys)
     return [record for record in found if record is not None]
 
