@@ -59,7 +59,7 @@ def _values(name: str, kind: Any, help_text: str) -> Callable[[_Command], _Comma
     ),
 )
 @click.argument("grid", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@_values("graph", str, "Named graph; may be repeated, as the next five.")
+@_values("graph", str, "Named graph; may be repeated, as the next four.")
 @_values("noise", str, "Kind of noise (graphclean list noise). Without GRID, default: uniform.")
 @_values("rate", float, "Noise rate. Without GRID, default: 0.1.")
 @_values("seed", int, "Seed of one draw of noise. Without GRID, default: 0.")
@@ -220,14 +220,14 @@ def _report(records: list[Any], metric: str, out: Path, as_json: bool) -> None:
     texts = []
     if len(results):
         ranked = leaderboard(results, metric, default=DEFAULT_DETECTOR)
-        contents = tables.csv(results), tables.csv(ranked), tables.markdown(ranked, tables.HEADLINE)
-        written |= zip(FILES, contents, strict=True)
+        page = tables.markdown(ranked, tables.HEADLINE)
+        written |= zip(FILES, (tables.csv(results), tables.csv(ranked), page), strict=True)
         shown |= {"leaderboard": _rows(ranked), "notes": ranked.attrs["notes"]}
         texts.append(tables.text(ranked, tables.HEADLINE))
     if len(transitions):
         ranked = leaderboard(transitions, "transition_error", default=None)
-        contents = tables.csv(transitions), tables.markdown(ranked, _TRANSITION_HEADLINE)
-        written |= zip(TRANSITIONS, contents, strict=True)
+        page = tables.markdown(ranked, _TRANSITION_HEADLINE)
+        written |= zip(TRANSITIONS, (tables.csv(transitions), page), strict=True)
         shown |= {"transitions": _rows(ranked), "transition_notes": ranked.attrs["notes"]}
         texts.append(tables.text(ranked, _TRANSITION_HEADLINE))
     for name in MEASURED:

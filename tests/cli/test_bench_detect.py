@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import Result
 
-from graphclean.cli.bench_detect import FILES, detect
+from graphclean.cli.bench_detect import FILES, MEASURED, detect
 
 GRID = """
 [[grid]]
@@ -30,6 +30,14 @@ probs = "best"
 [[method]]
 name = "votes"
 detector = "neighbour_agreement"
+"""
+ESTIMATORS = """
+[[estimator]]
+estimator = "verified"
+params = { verified_share = 1.0 }
+
+[[estimator]]
+estimator = "neighbour_lca"
 """
 OPTIONS = ("--graph", "karateclub", "--method", "neighbour_agreement")
 
@@ -61,6 +69,57 @@ def test_a_grid_is_run_and_its_leaderboard_shown_and_written(
     assert (out / "leaderboard.md").read_text().startswith("| method |")
     assert (out / "leaderboard.csv").read_text().startswith("method,rank")
     assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "oof", "runs"])
+
+
+def test_estimators_have_a_table_of_their_own(run, grid: Path, tmp_path: Path) -> None:
+    grid.write_text(GRID + ESTIMATORS)
+    out = tmp_path / "out"
+    args = ("bench", "detect", grid, "--noise", "pair", "--quiet", "--out", out)
+    result: Result = run(*args)
+    assert (result.exit_code, result.stderr) == (0, "")
+    detectors, estimators, end = result.stdout.split("\n\n")
+    assert "votes" in detectors
+    assert "verified" not in detectors
+    header, first, second, *_ = estimators.splitlines()
+    assert "transition error" in header
+    assert [line.split()[0] for line in (first, second)] == ["verified", "neighbour_lca"]
+    assert end.endswith("transitions.csv, transitions.md\n")
+    with (out / "transitions.csv").open() as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["verified", "neighbour_lca"]
+    assert "verified" in (out / "transitions.md").read_text()
+    assert "verified" not in (out / "results.csv").read_text()
+    found = json.loads(run(*args, "--json").stdout)
+    assert found["runs"] == 4
+    assert [row["method"] for row in found["transitions"]] == ["verified", "neighbour_lca"]
+    part = run(*args, "--method", "verified").stdout
+    assert "votes" not in part
+    assert sorted(path.name for path in out.glob("*.*")) == ["transitions.csv", "transitions.md"]
+
+
+def test_what_is_measured_is_written(run, tmp_path: Path) -> None:
+    args = ("bench", "detect", *OPTIONS, "--quiet", "--out", tmp_path)
+    both = (*args, "--measure", "downstream", "--measure", "strata")
+    result: Result = run(*both)
+    assert (result.exit_code, result.stderr) == (0, "")
+    tables = {}
+    for name in MEASURED:
+        with (tmp_path / f"{name}.csv").open() as file:
+            tables[name] = list(csv.DictReader(file))
+    assert {row["stratum"] for row in tables["strata"]} == {"class", "degree", "homophily"}
+    assert len(tables["downstream"]) == 7
+    assert [row["labels"] for row in tables["rank_stability"]] == ["given", "repaired", "clean"]
+    assert json.loads(run(*both, "--dry-run", "--json").stdout)["done"] == 1
+    assert run(*args).exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == sorted(FILES)
+
+
+def test_a_measure_is_added_to_those_of_the_file(run, grid: Path, tmp_path: Path) -> None:
+    grid.write_text('measures = ["strata"]\n' + GRID)
+    args = ("bench", "detect", grid, "--noise", "pair", "--method", "votes", "--quiet")
+    assert run(*args, "--measure", "strata", "--out", tmp_path / "out").exit_code == 0
+    plan = run(*args[:-1], "--out", tmp_path / "out", "--dry-run", "--json").stdout
+    assert json.loads(plan)["done"] == 1
+    assert (tmp_path / "out" / "strata.csv").exists()
 
 
 def test_a_slice_first_and_the_rest_later(run, grid: Path, tmp_path: Path) -> None:
@@ -115,6 +174,7 @@ def test_a_failed_run_ends_with_1_and_is_told(run, grid: Path, tmp_path: Path) -
         (("--graph", "cora", "--method", "magic"), "Error: detector: magic"),
         (("--graph", "cora", "--rate", "2"), "Error: rate: 2.0"),
         (("--graph", "cora", "--protocol", "mine"), "Invalid value for '--protocol'"),
+        (("--graph", "cora", "--measure", "time"), "Invalid value for '--measure'"),
         ((*OPTIONS, "--jobs", "0"), "0 processes do nothing"),
         (("no.toml",), "no.toml"),
     ],

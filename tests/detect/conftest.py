@@ -40,6 +40,8 @@ def build() -> Callable[..., Detector]:
         }
         if mode:
             small |= {"mode": mode, "draws": 1, "classifier": GCN(hidden=8, epochs=20)}
+        if name == "learned_stack":  # all members would take seconds a fit
+            small["members"] = ("label_dependency", "relation_graph")
         accepted = inspect.signature(Detector.registry[name]).parameters
         wanted = {k: v for k, v in (small | params).items() if k in accepted}
         return Detector.create(name, **wanted)

@@ -12,12 +12,14 @@ from graphclean.evaluate.grid import (
     Grid,
     Learner,
     Method,
+    TransitionMethod,
     make_grid,
     probs_key,
     read_grid,
     run_key,
     select,
 )
+from graphclean.noise import TransitionEstimator
 from graphclean.types import InputError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -42,6 +44,7 @@ def test_toml_becomes_a_grid(tmp_path: Path) -> None:
             """
             n_folds = 3
             actions = ["relabel"]
+            measures = ["downstream", "strata"]
             [[grid]]
             graphs = ["Cora", "photo"]
             noise = ["pair"]
@@ -65,6 +68,15 @@ def test_toml_becomes_a_grid(tmp_path: Path) -> None:
             detector = "graphcleaner"
             params = { draws = 2 }
             probs = ["best", "features"]
+            [[estimator]]
+            estimator = "dual_t"
+            params = { quantile = "none" }
+            probs = "sgc"
+            [[estimator]]
+            name = "half"
+            estimator = "verified"
+            params = { verified_share = 0.5 }
+            version = 2
             """,
         )
     )
@@ -86,8 +98,13 @@ def test_toml_becomes_a_grid(tmp_path: Path) -> None:
         ),
         actions=("relabel",),
         n_folds=3,
+        estimators=(
+            TransitionMethod("dual_t", "dual_t", {"quantile": None}, "sgc"),
+            TransitionMethod("half", "verified", {"verified_share": 0.5}, version=2),
+        ),
+        measures=("strata", "downstream"),
     )
-    assert grid.runs == 10
+    assert grid.runs == 20
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,9 @@ def test_shipped_grids_are_those_of_the_results_page(
     assert len(grid.cells) == cells
     assert methods <= {method.name for method in grid.methods}
     assert [learner.name for learner in grid.learners] == ["sign", "mlp", "appnp"]
+    if name == "detection_whole.toml":
+        estimators = {each.estimator for each in grid.estimators}
+        assert estimators == set(TransitionEstimator.registry)
 
 
 GOOD = """
@@ -117,6 +137,10 @@ seeds = [0]
 detector = "self_confidence"
 probs = "sgc"
 """
+
+
+def estimator(name: str, rest: str) -> str:
+    return f'[[estimator]]\nestimator = "{name}"\n{rest}\n[[method]]'
 
 
 @pytest.mark.parametrize(
@@ -145,6 +169,23 @@ probs = "sgc"
         ("\n[[grid]]", "n_folds = 1\n[[grid]]", "n_folds: 1"),
         ("\n[[grid]]", 'actions = ["soft"]\n[[grid]]', "actions: soft. Choose one of: drop"),
         ("\n[[grid]]", "n_folds = = 1\n[[grid]]", "Pass a TOML file"),
+        ("\n[[grid]]", 'measures = ["classes"]\n[[grid]]', "measures: classes. Choose one of: st"),
+        ("\n[[grid]]", 'measures = "strata"\n[[grid]]', "measures: 'strata'. Pass a list"),
+        ("[[method]]", estimator("dual-t", ""), "transition: dual-t. Choose one of: anchors"),
+        ("[[method]]", estimator("dual_t", ""), "'dual_t': probs: None. dual_t reads"),
+        ("[[method]]", estimator("dual_t", 'probs = ["sgc"]'), "name one learner, or 'best'"),
+        (
+            "[[method]]",
+            estimator("dual_t", 'probs = "gcn"'),
+            "'dual_t': probs: gcn. Name a learner",
+        ),
+        ("[[method]]", estimator("hoc", 'probs = "sgc"'), "hoc reads no probabilities"),
+        ("[[method]]", estimator("hoc", "params.n = 1"), "unknown parameter 'n'"),
+        ("[[method]]", estimator("hoc", "detector = 1"), "estimator: unknown key 'detector'"),
+        ("[[method]]", estimator("hoc", 'name = "self_confidence"'), "methods: self_confidence"),
+        ("[[method]]", estimator("hoc", "params.verified_share = 0.1"), "'verified_share'"),
+        ("[[method]]", estimator("verified", "params.verified_share = 0"), "verified_share: 0. P"),
+        ("[[method]]", estimator("verified", "params.verified = [0]"), "Pass verified_share"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -170,6 +211,19 @@ def test_a_grid_of_names_gives_probabilities_to_those_that_read_them() -> None:
     assert make_grid(["cora"]).runs >= 6
 
 
+def test_estimators_by_name_get_probabilities_where_they_read_them() -> None:
+    grid = make_grid(["cora"], methods=[], estimators=["dual_t", "hoc", "verified"])
+    assert [each.probs for each in grid.estimators] == ["best", None, None]
+    assert [each.verified_share for each in grid.estimators] == [None, None, 0.1]
+    assert grid.runs == 3
+    assert make_grid(["cora"]).estimators == ()
+
+
+def test_a_grid_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="methods: none"):
+        make_grid(["cora"], methods=[])
+
+
 def test_a_grid_shares_the_default_base_learner_of_the_detectors() -> None:
     (learner,) = make_grid(["cora"], methods=["self_confidence"]).learners
     default = default_classifier()
@@ -192,6 +246,14 @@ def test_select_keeps_a_slice() -> None:
         select(grid, graph=["digits"])
     with pytest.raises(InputError, match="method: unheard_of"):
         select(grid, method=["unheard_of"])
+
+
+def test_select_keeps_estimators_by_name_as_methods() -> None:
+    grid = make_grid(["cora"], methods=["self_confidence"], estimators=["hoc", "verified"])
+    part = select(grid, method=["hoc"])
+    assert [each.name for each in part.entries] == ["hoc"]
+    assert select(grid, method=["self_confidence"]).estimators == ()
+    assert select(grid) == grid
 
 
 CHANGED: list[tuple[str, Any, bool, bool]] = [
@@ -249,3 +311,31 @@ def test_keys_are_the_same_in_every_process_and_version() -> None:
     """A change here makes every finished run anew: raise RESULT_FORMAT and say so."""
     method = Method("votes", "neighbour_agreement", {"hops": 2})
     assert run_key(CELL, method, []).startswith("323cf9b71d5b4094")
+    assert run_key(CELL, ON_BEST, [SGC, MLP]).startswith("9ff09f78947fd80f")
+
+
+def test_a_measure_makes_another_run_and_its_place_does_not() -> None:
+    keys = [
+        run_key(CELL, ON_SGC, [SGC], measures=make_grid(["cora"], measures=given).measures)
+        for given in ((), ("strata",), ("downstream", "strata"), ("strata", "downstream"))
+    ]
+    assert keys[0] == run_key(CELL, ON_SGC, [SGC])
+    assert len({*keys[:3]}) == 3
+    assert keys[2] == keys[3]
+
+
+def test_the_key_of_an_estimator_changes_exactly_when_a_setting_does() -> None:
+    half = TransitionMethod("v", "verified", {"verified_share": 0.5})
+    key = run_key(CELL, half, [SGC], 5)
+    assert key == run_key(CELL, half, [], 3, ("drop",), ("strata",))
+    tenth = run_key(CELL, TransitionMethod("v", "verified"), [])
+    assert tenth == run_key(CELL, TransitionMethod("v", "verified", {"verified_share": 0.1}), [])
+    dual = TransitionMethod("v", "dual_t", probs="best")
+    others = [
+        run_key(dataclasses.replace(CELL, seed=1), half, []),
+        run_key(CELL, dataclasses.replace(half, version=2), []),
+        run_key(CELL, dual, [SGC]),
+        run_key(CELL, dual, [SGC, MLP]),
+        run_key(CELL, dual, [SGC], 4),
+    ]
+    assert len({key, tenth, *others}) == 7

@@ -73,6 +73,9 @@ class Downstream:
     def ranks(self, issues: LabelIssues) -> Rows:
         """Rank models, all trained on the given labels, by three versions of the test labels.
 
+        A repair follows the detector's base learner, and may favour models that resemble it: what
+        counts is whether the repaired labels rank the models as the clean ones do.
+
         Returns:
             One row for each of ``labels``: ``"given"``, ``"repaired"`` (by ``relabel`` with its
             default gate) and ``"clean"``: what `rank_stability` finds between them and the clean
@@ -121,11 +124,12 @@ class Downstream:
     def predictions(self) -> dict[str, Tensor]:
         """Classes ``[N]`` that each model predicts, trained on the given labels."""
         view = copy.copy(self.noisy.blind)
-        view.y = torch.where(self.train & ~self.test, view.y, -1)
+        learned = self.train & ~self.test
+        view.y = torch.where(learned, view.y, -1)
         found = {}
         for name in MODELS:
             model = _learner(name).set_params(random_state=self.cell.seed)
-            found[name] = model.fit(view).predict_proba(view).argmax(dim=1)
+            found[name] = model.fit(view, mask=learned).predict_proba(view).argmax(dim=1)
         return found
 
     @cached_property
