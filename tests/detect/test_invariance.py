@@ -181,7 +181,9 @@ def test_numbering_of_the_classes_does_not_matter(
         pd.testing.assert_frame_equal(comparable(again), comparable(frame), rtol=1e-9, atol=1e-12)
         return
     assert list(again["given_label"]) == list(frame["given_label"])
-    assert np.abs(again["label_quality"] - frame["label_quality"]).max() < 0.05
+    difference = np.abs(again["label_quality"] - frame["label_quality"])
+    assert difference.mean() < 0.01
+    assert difference.max() < 0.1  # of single nodes near the line, after other draws
     flagged = frame["is_label_issue"] & again["is_label_issue"]
     assert flagged.sum() > 5
     assert (again["suggested_label"] == frame["suggested_label"])[flagged].all()
