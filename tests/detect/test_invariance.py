@@ -172,9 +172,10 @@ def test_numbering_of_the_classes_does_not_matter(
     if key in DRAWN:  # its folds are dealt out class by class: give it the folds
         fold = torch.arange(120).unsqueeze(0) // 3 % 3
         probs = [OutOfFold(p.float(), fold, p.float().expand(1, 3, -1, -1)) for p in probs]
-    # The label view, which is tested by itself, leaves two kinds of flips that explain this graph
+    # Label dependency, which is tested by itself, leaves two kinds of flips that explain this graph
     # equally well: the draws would decide between them.
-    detector = build(key, draws=20, label_view=False)
+    without = {"members": ("relation_graph",)} if key == "learned_stack" else {"label_view": False}
+    detector = build(key, draws=20, **without)
     frame = detector.fit(data, pred_probs=probs[0]).find_label_issues().frame
     again = detector.fit(renumbered, pred_probs=probs[1]).find_label_issues().frame
     if key not in DRAWN:
@@ -183,7 +184,7 @@ def test_numbering_of_the_classes_does_not_matter(
     assert list(again["given_label"]) == list(frame["given_label"])
     difference = np.abs(again["label_quality"] - frame["label_quality"])
     assert difference.mean() < 0.01
-    assert difference.max() < 0.1  # of single nodes near the line, after other draws
+    assert difference.max() < 0.05
     flagged = frame["is_label_issue"] & again["is_label_issue"]
     assert flagged.sum() > 5
     assert (again["suggested_label"] == frame["suggested_label"])[flagged].all()
