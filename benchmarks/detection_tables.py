@@ -39,6 +39,21 @@ STRONGER = ["self_confidence, appnp", "confident_learning, both, appnp"]
 COLUMNS = ["method", "rank", "ap", "ap_se", "f1", "mcc", "auroc", "ece", "realised_fdr", "seconds"]
 
 
+CELL = ["graph", "noise", "rate", "seed"]
+
+
+def complete(frame: pd.DataFrame, cells: int) -> tuple[pd.DataFrame, str]:
+    """Return the runs of the cells that most methods share, and a line that says how many."""
+    methods = frame[frame["error"].isna()].groupby(CELL)["method"].nunique()
+    full = methods[methods == methods.max()].index
+    kept = frame.set_index(CELL).loc[full].reset_index()
+    seeds = kept.groupby(CELL[:3])["seed"].nunique()
+    return kept, (
+        f"Complete so far: {len(full)} of {cells} cells ({len(seeds)} settings, "
+        f"{seeds.min()} to {seeds.max()} draws each), {methods.max()} methods.\n"
+    )
+
+
 def table(frame: pd.DataFrame, digits: int = 3) -> str:
     """Return a frame as Markdown."""
     shown = frame.reset_index()
@@ -55,7 +70,7 @@ def against(frame: pd.DataFrame, others: list[str], metric: str) -> pd.DataFrame
     """Return the default's lead over others, overall, with the best of them as its own row."""
     known = [name for name in others if name in set(frame["method"])]
     found = averages_against(frame, DEFAULT, known, metric)
-    return found.assign(metric=metric)
+    return found.assign(metric=metric).set_index("other")
 
 
 def per_graph(frame: pd.DataFrame, others: list[str]) -> pd.DataFrame:
@@ -93,7 +108,7 @@ def repairs(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return found
 
 
-def section(title: str, frame: pd.DataFrame, kind: str) -> list[str]:
+def section(title: str, state: str, frame: pd.DataFrame, kind: str) -> list[str]:
     """Return the tables of one grid."""
     ranking = leaderboard(frame, default=DEFAULT)
     published, settings = PUBLISHED[kind], ["graph", "noise", "rate"]
@@ -102,7 +117,8 @@ def section(title: str, frame: pd.DataFrame, kind: str) -> list[str]:
         [against(frame, names, m) for names in (published, SHARED, STRONGER) for m in ("ap", "f1")]
     )
     shown = ["metric", "difference", "se", "least", "most", "wins", "losses", "pairs", "p_value"]
-    parts = [f"## {title}\n", leaderboard_tables.markdown(ranking, COLUMNS)]
+    leads = leads[~leads.reset_index().duplicated(["other", "metric"]).to_numpy()]
+    parts = [f"## {title}\n", state, leaderboard_tables.markdown(ranking, COLUMNS)]
     parts += ["### The default against others\n", table(leads[shown])]
     parts += [
         "### AP by graph, against the best baseline on it\n",
@@ -133,8 +149,9 @@ def main() -> None:
         ("whole", "(b) Whole graph: every label given, every labelled node judged"),
     ):
         grid = read_grid(HERE / f"detection_{kind}.toml")
-        frames[kind] = results_frame(load_records(getattr(options, kind), grid))
-        parts += section(title, frames[kind], kind)
+        found = results_frame(load_records(getattr(options, kind), grid))
+        frames[kind], state = complete(found, len(grid.cells))
+        parts += section(title, state, frames[kind], kind)
         write_leaderboard_figures(frames[kind], PAGE.parent / f"detection_{kind}", "ap", DEFAULT)
     everything = pd.concat(frames.values())
     forms = dict.fromkeys((name for names in PUBLISHED.values() for name in names), "published")
