@@ -15,10 +15,13 @@ from graphclean.detect.hop_evidence import label_hops
 from graphclean.detect.masked import MaskedVoteDetector
 from graphclean.nn.params import check_params, estimator
 from graphclean.sparse import Adjacency, one_hot_labels
-from graphclean.types import InputError
+from graphclean.types import InputError, numpy_rng
 
 _PSEUDO_NEIGHBOURS = 3.0
 """Neighbours of average labels that are added to every neighbourhood: thin ones say little."""
+
+FIT_ROWS = 100_000
+"""Rows that the model is fitted on at most, drawn at random."""
 
 _FLOOR = 0.01
 """Keeps the logarithm of a class that no neighbour carries finite."""
@@ -49,7 +52,7 @@ class LabelDependency(MaskedVoteDetector):
         hops: K >= 1; beyond 2 the closed walks take time on dense graphs.
         l2: Penalty on the squared weights, relative to a summed log-loss; > 0.
         n_folds: Folds; with K folds a node sees (K - 1) / K of the labels around it.
-        random_state: Seed of the folds.
+        random_state: Seed of the folds and, beyond 100,000 labels, of the rows to learn from.
         progress: Whether to show a progress bar over the folds.
     """
 
@@ -59,7 +62,6 @@ class LabelDependency(MaskedVoteDetector):
     l2: float = 10.0
 
     def _weights(self, graph: Any, y: Tensor, seed: int) -> Tensor:
-        del seed
         check_params({"hops": self.hops})
         if not isinstance(self.l2, Real) or isinstance(self.l2, bool) or not 0 < self.l2 < np.inf:
             raise InputError("l2", self.l2, "Pass a number > 0.")
@@ -70,12 +72,22 @@ class LabelDependency(MaskedVoteDetector):
         if len(y[fitted].unique()) < 2:
             return weights
         spread, centre = torch.std_mean(features[fitted], dim=0, correction=0)
-        rows = ((features - centre) / spread.clamp_min(1e-6)).numpy()
+        rows = features.sub_(centre).div_(spread.clamp_min(1e-6)).numpy()
+        fitted = _sampled(fitted, seed)
         model = LogisticRegression(C=1.0 / self.l2, solver="newton-cg", tol=1e-8, max_iter=200)
         model.fit(rows[fitted.numpy()], y[fitted].numpy())
         found = torch.from_numpy(model.predict_proba(rows))
         weights[:, torch.from_numpy(model.classes_)] = found
         return weights * seen.unsqueeze(1)
+
+
+def _sampled(rows: Tensor, seed: int) -> Tensor:
+    """Return the mask, or at most `FIT_ROWS` of it: a few hundred weights need no more."""
+    index = rows.nonzero().view(-1)
+    if len(index) <= FIT_ROWS:
+        return rows
+    chosen = numpy_rng(seed).choice(len(index), FIT_ROWS, replace=False)
+    return torch.zeros_like(rows).index_fill_(0, index[torch.from_numpy(chosen)], True)
 
 
 def label_features(graph: Any, y: Tensor, classes: int, hops: int) -> tuple[Tensor, Tensor]:

@@ -130,3 +130,16 @@ def test_bad_parameters(argument: str, value: Any, planted: Make) -> None:
     with pytest.raises(InputError) as caught:
         LabelDependency(**{argument: value}).fit(planted(30))
     assert caught.value.argument == argument
+
+
+def test_a_sample_of_the_rows_teaches_nearly_the_same(
+    planted: Callable[..., Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = check(planted(900, degree=10.0))
+    every = LabelDependency(n_folds=3).votes(data, None).share
+    monkeypatch.setattr("graphclean.detect.label_dependency.FIT_ROWS", 300)
+    some = LabelDependency(n_folds=3).votes(data, None).share
+    again = LabelDependency(n_folds=3).votes(data, None).share
+    assert torch.equal(some, again)
+    assert not torch.equal(some, every)
+    assert (some - every).abs().mean() < 0.03
