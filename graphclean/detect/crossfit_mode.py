@@ -10,8 +10,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from graphclean.data import labelled_mask
+from graphclean.detect.fit_rows import FIT_ROWS, fit_rows
 from graphclean.detect.hop_evidence import HopEvidence
 from graphclean.detect.noise_stack import (
     NoiseStack,
@@ -28,15 +30,14 @@ from graphclean.detect.synthetic import (
     shift_priors,
 )
 from graphclean.issues import NoiseRate
+from graphclean.nn.crossfit import one_thread
 from graphclean.stages import stage
 from graphclean.types import spawn_seeds
 
 _DIRECTED_SHARE = 0.5
 """Weight of T's directed excess against T as fitted: one-way noise against mutual noise."""
 _LEAST_WEIGHT = 0.02
-_FIT_ROWS = 100_000
-"""Rows that the small models are fitted on at most, drawn at random: their few hundred parameters
-need no more, and the time does not grow with the graph beyond it."""
+_FIT_ROWS = FIT_ROWS
 _ROW_BLOCK = 2**16
 
 
@@ -84,6 +85,14 @@ def judge_crossfit(
         draws: Synthetic draws of every kind to average.
         seed: Seed of the draws.
     """
+    # Thousands of small steps: more threads cost more than they bring, and round differently.
+    with one_thread(), threadpool_limits(1):
+        return _judged(graph, evidence, fold, draws, seed)
+
+
+def _judged(
+    graph: Any, evidence: HopEvidence, fold: torch.Tensor, draws: int, seed: int
+) -> CrossfitResult:
     judged = labelled_mask(graph).numpy()
     nodes = np.flatnonzero(judged)
     y, folds = graph.y.numpy()[judged], fold.numpy()[judged]
@@ -119,7 +128,7 @@ def judge_crossfit(
     kinds_wrong = shift_priors(odds, priors)
     wrong = kinds_wrong.sum(axis=1)
     with stage("Noise rate"):
-        sample = _fit_rows(np.ones(len(y), dtype=bool), seeds[-1], PROFILE_ROWS)
+        sample = fit_rows(np.ones(len(y), dtype=bool), seeds[-1], PROFILE_ROWS)
         allowed = likelihood_range(
             stack, evidence.log(torch.from_numpy(nodes[sample])), torch.from_numpy(y[sample])
         )
@@ -179,7 +188,7 @@ def _cross_fitted_stack(
     stacked = np.zeros((len(nodes), evidence.distributions[0].shape[1]))
     transitions = []
     for k in np.unique(folds):
-        rows = _fit_rows(folds != k, seed)
+        rows = fit_rows(folds != k, seed, _FIT_ROWS)
         stack = fit_noise_stack(
             evidence.log(torch.from_numpy(nodes[rows])), torch.from_numpy(y[rows])
         )
@@ -197,7 +206,7 @@ def flip_log_odds(
     """Return the log-odds of being flipped, each fold judged by a detector of the others."""
     score = np.empty(len(given))
     for k in np.unique(folds):
-        held, fit = folds == k, _fit_rows(folds != k, seed)
+        held, fit = folds == k, fit_rows(folds != k, seed, _FIT_ROWS)
         model = _flip_classifier()
         rows = np.vstack([given[fit], flipped[fit]])
         target = np.repeat([0, 1], len(fit))
@@ -205,14 +214,6 @@ def flip_log_odds(
         model.fit(rows, target, logisticregression__sample_weight=pull / pull.mean())
         score[held] = model.decision_function(given[held])
     return score
-
-
-def _fit_rows(allowed: np.ndarray, seed: int, most: int | None = None) -> np.ndarray:
-    """Return the positions of the allowed rows, or of a sample where they are too many."""
-    rows, most = np.flatnonzero(allowed), _FIT_ROWS if most is None else most
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _flip_classifier() -> Pipeline:

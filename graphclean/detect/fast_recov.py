@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from graphclean.detect.linear_discriminant import FoldedDiscriminant
 from graphclean.detect.probability import binomial_rate
 from graphclean.detect.simple_scores import given_probability, lowest
 from graphclean.nn.crossfit import OutOfFold
-from graphclean.nn.params import estimator
+from graphclean.nn.params import check_params, estimator
 from graphclean.noise.confident_joint import expected_issues
 from graphclean.stages import stage
 from graphclean.types import InputError, Seed, numpy_rng, spawn_seeds
@@ -144,31 +144,13 @@ class FastReCoV(Detector):
         return tqdm(range(done, runs), disable=not self.progress, desc="runs")
 
     def _check(self) -> None:
-        rules = {
-            "method": (self.method in _RUNS, "Use 'fast' or 'recov'."),
-            "runs": (self.runs is None or _integer(self.runs, 1), "Pass an integer >= 1, or None."),
-            "n_folds": (_integer(self.n_folds, 2), "Pass an integer >= 2."),
-            "memory": (_real(self.memory) and 0 <= self.memory < 1, "Pass a number in [0, 1)."),
-            "temperature": (
-                _real(self.temperature) and self.temperature > 0,
-                "Pass a number > 0.",
-            ),
-            "shrinkage": (
-                _real(self.shrinkage) and 0 < self.shrinkage <= 1,
-                "Pass a number in (0, 1].",
-            ),
-        }
-        for argument, (fine, fix) in rules.items():
-            if not fine:
-                raise InputError(argument, getattr(self, argument), fix)
-
-
-def _integer(value: Any, low: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+        if self.method not in _RUNS:
+            raise InputError("method", self.method, "Use 'fast' or 'recov'.")
+        names = ("runs", "memory", "temperature", "shrinkage")
+        check_params({name: getattr(self, name) for name in names})
+        whole = isinstance(self.n_folds, Integral) and not isinstance(self.n_folds, bool)
+        if not whole or self.n_folds < 2:
+            raise InputError("n_folds", self.n_folds, "Pass an integer >= 2.")
 
 
 def class_folds(y: np.ndarray, key: np.ndarray, n_folds: int) -> np.ndarray:

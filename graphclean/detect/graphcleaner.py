@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from graphclean.data import labelled_mask, num_classes
@@ -25,7 +24,7 @@ from graphclean.detect.paper_crossfit import judge_paper_crossfit
 from graphclean.detect.paper_mode import PaperResult, judge_paper, published_classifier
 from graphclean.detect.probability import OutOfFoldDetector, binomial_rate
 from graphclean.detect.relation_graph import RelationGraph
-from graphclean.nn.crossfit import OutOfFold, cross_fit, one_thread
+from graphclean.nn.crossfit import OutOfFold, cross_fit
 from graphclean.nn.folds import stratified_folds
 from graphclean.nn.neural import NeuralClassifier
 from graphclean.nn.params import check_params, estimator
@@ -109,9 +108,7 @@ class GraphCleaner(OutOfFoldDetector):
             return self._judge_paper(graph, pred_probs)
         evidence, fold = self.gather(graph, pred_probs)
         seed = spawn_seeds(self.random_state, 2)[1]
-        # Thousands of small steps: more threads cost more than they bring, and round differently.
-        with one_thread(), threadpool_limits(1):
-            found = judge_crossfit(graph, evidence, fold, self.draws or 3, seed)
+        found = judge_crossfit(graph, evidence, fold, self.draws or 3, seed)
         wrong = found.mislabel_probability
         judged = labelled_mask(graph)
         limit = self.threshold

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from graphclean.data import num_classes
+from graphclean.detect.fit_rows import FIT_ROWS, fit_rows
 from graphclean.detect.hop_evidence import label_hops
 from graphclean.detect.masked import MaskedVoteDetector
 from graphclean.nn.params import check_params, estimator
 from graphclean.sparse import Adjacency, one_hot_labels
-from graphclean.types import InputError, numpy_rng
 
 _PSEUDO_NEIGHBOURS = 3.0
 """Neighbours of average labels that are added to every neighbourhood: thin ones say little."""
-
-FIT_ROWS = 100_000
-"""Rows that the model is fitted on at most, drawn at random."""
 
 _FLOOR = 0.01
 """Keeps the logarithm of a class that no neighbour carries finite."""
@@ -62,32 +57,21 @@ class LabelDependency(MaskedVoteDetector):
     l2: float = 10.0
 
     def _weights(self, graph: Any, y: Tensor, seed: int) -> Tensor:
-        check_params({"hops": self.hops})
-        if not isinstance(self.l2, Real) or isinstance(self.l2, bool) or not 0 < self.l2 < np.inf:
-            raise InputError("l2", self.l2, "Pass a number > 0.")
+        check_params({"hops": self.hops, "l2": self.l2})
         classes = num_classes(graph)
         features, seen = label_features(graph, y, classes, self.hops)
         weights = torch.zeros(len(y), classes, dtype=torch.float64)
         fitted = seen & (y >= 0)
-        if len(y[fitted].unique()) < 2:
+        if int(torch.bincount(y[fitted]).count_nonzero()) < 2:
             return weights
         spread, centre = torch.std_mean(features[fitted], dim=0, correction=0)
         rows = features.sub_(centre).div_(spread.clamp_min(1e-6)).numpy()
-        fitted = _sampled(fitted, seed)
+        learned = fit_rows(fitted.numpy(), seed, FIT_ROWS)
         model = LogisticRegression(C=1.0 / self.l2, solver="newton-cg", tol=1e-8, max_iter=200)
-        model.fit(rows[fitted.numpy()], y[fitted].numpy())
+        model.fit(rows[learned], y.numpy()[learned])
         found = torch.from_numpy(model.predict_proba(rows))
         weights[:, torch.from_numpy(model.classes_)] = found
         return weights * seen.unsqueeze(1)
-
-
-def _sampled(rows: Tensor, seed: int) -> Tensor:
-    """Return the mask, or at most `FIT_ROWS` of it: a few hundred weights need no more."""
-    index = rows.nonzero().view(-1)
-    if len(index) <= FIT_ROWS:
-        return rows
-    chosen = numpy_rng(seed).choice(len(index), FIT_ROWS, replace=False)
-    return torch.zeros_like(rows).index_fill_(0, index[torch.from_numpy(chosen)], True)
 
 
 def label_features(graph: Any, y: Tensor, classes: int, hops: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from graphclean.data import labelled_mask
@@ -15,7 +14,6 @@ from graphclean.detect.graphcleaner import GraphCleaner
 from graphclean.detect.members import make_members
 from graphclean.detect.probability import OutOfFoldDetector
 from graphclean.detect.vote import VoteDetector
-from graphclean.nn.crossfit import one_thread
 from graphclean.nn.params import estimator
 from graphclean.stages import stage
 from graphclean.types import InputError, spawn_seeds
@@ -83,9 +81,7 @@ class LearnedStack(OutOfFoldDetector):
                 said = member.votes(graph, source if member.reads_probs else None)
             votes[f"vote_{name}"] = said.share.double()
         seed = spawn_seeds(self.random_state, 2)[1]
-        # Thousands of small steps: more threads cost more than they bring, and round differently.
-        with one_thread(), threadpool_limits(1):
-            found = judge_crossfit(graph, evidence.with_views(**votes), fold, int(self.draws), seed)
+        found = judge_crossfit(graph, evidence.with_views(**votes), fold, int(self.draws), seed)
         wrong = found.mislabel_probability
         judged = labelled_mask(graph)
         limit = f1_threshold(wrong[judged.numpy()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -15,7 +16,7 @@ _LEAST_VARIANCE = 5e-4
 
 
 @dataclass(frozen=True, eq=False)
-class TwoComponents:
+class TwoComponents(ABC):
     r"""Mixture :math:`\pi_0 f_0(x) + \pi_1 f_1(x)` of which component 1 has the larger mean.
 
     Attributes:
@@ -63,26 +64,27 @@ class TwoComponents:
         low, high = self._rising()
         return self._responsibility(np.clip(_inside(x), low, high))
 
+    @abstractmethod
     def means(self) -> tuple[float, float]:
         """Return the means of the components."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def _start(cls, x: np.ndarray) -> Self:
-        raise NotImplementedError
+        """Return the mixture that EM begins with."""
 
     @staticmethod
+    @abstractmethod
     def _moments(x: np.ndarray, share: np.ndarray) -> tuple[float, float]:
         """Return the parameters of one component from its weighted mean and variance."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _log_density(self, x: np.ndarray) -> np.ndarray:
         """Return the log density of both components ``[2, n]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rising(self) -> tuple[float, float]:
         """Return the interval on which the log-ratio of high to low rises."""
-        raise NotImplementedError
 
     def _responsibility(self, x: np.ndarray) -> np.ndarray:
         low, high = self._log_density(x) + np.log(np.maximum(self.weight, 1e-300))[:, None]

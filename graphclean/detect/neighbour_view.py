@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +15,9 @@ from graphclean.detect.masked import MaskedVoteDetector
 from graphclean.detect.probability import binomial_rate
 from graphclean.detect.vote import Votes
 from graphclean.nn.crossfit import OutOfFold
-from graphclean.nn.params import estimator
+from graphclean.nn.params import check_params, estimator
 from graphclean.noise.neighbour_lca import latent_classes
 from graphclean.noise.neighbour_triples import graph_triples, neighbour_counts
-from graphclean.types import InputError
 
 _ANY_LABEL = 0.01
 """Share of a neighbour's label that is taken to be arbitrary: no single edge rules a class out."""
@@ -52,9 +50,7 @@ class NeighbourView(MaskedVoteDetector):
 
     def votes(self, graph: Any, source: OutOfFold | Tensor | None) -> Votes:
         """Return the tempered posterior of every node's class given the labels around it."""
-        real = isinstance(self.temper, Real) and not isinstance(self.temper, bool)
-        if not real or not 0 < self.temper <= 1:
-            raise InputError("temper", self.temper, "Pass a number in (0, 1].")
+        check_params({"temper": self.temper})
         self._transitions: list[Tensor] = []
         self._fold = torch.zeros(len(graph.y), dtype=torch.long)
         return super().votes(graph, source)

@@ -126,7 +126,7 @@ class RelationGraph(OutOfFoldVoteDetector):
 
     def _source(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> OutOfFold | Tensor:
         self._check()
-        return self._out_of_fold(graph) if pred_probs is None else pred_probs
+        return super()._source(graph, pred_probs)
 
     def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
         source = self._source(graph, pred_probs)

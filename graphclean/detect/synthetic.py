@@ -23,11 +23,7 @@ def draw_wrong_labels(
     classes = len(transition)
     off = 1.0 - np.eye(classes)
     weights = transition * off + 1e-3 * off
-    cumulative = (weights / weights.sum(axis=1, keepdims=True)).cumsum(axis=1)
-    drawn = (cumulative[y] < rng.random(len(y))[:, None]).sum(axis=1)
-    drawn = np.minimum(drawn, classes - 1)
-    # Rounding can leave the cumulative sum a hair under one: never return the label itself.
-    return np.where(drawn == y, (y + 1) % classes, drawn)
+    return _drawn(_cumulative(weights)[y], y, rng)
 
 
 def draw_neighbour_labels(
@@ -47,10 +43,20 @@ def draw_neighbour_labels(
     """
     weights = shares + 1e-5
     weights[np.arange(len(y)), y] = 0.0
-    cumulative = (weights / weights.sum(axis=1, keepdims=True)).cumsum(axis=1)
+    return _drawn(_cumulative(weights), y, rng)
+
+
+def _cumulative(weights: np.ndarray) -> np.ndarray:
+    return np.asarray((weights / weights.sum(axis=1, keepdims=True)).cumsum(axis=1))
+
+
+def _drawn(cumulative: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a class for every row of cumulative shares ``[n, C]``, never the label itself."""
+    classes = cumulative.shape[1]
     drawn = (cumulative < rng.random(len(y))[:, None]).sum(axis=1)
-    drawn = np.minimum(drawn, shares.shape[1] - 1)
-    return np.asarray(np.where(drawn == y, (y + 1) % shares.shape[1], drawn))
+    drawn = np.minimum(drawn, classes - 1)
+    # Rounding can leave the cumulative sum a hair under one.
+    return np.asarray(np.where(drawn == y, (y + 1) % classes, drawn))
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:

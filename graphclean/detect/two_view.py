@@ -112,9 +112,6 @@ class TwoView(OutOfFoldVoteDetector):
         learned: TwoView = clone(self).set_params(classifier=feature_view_classifier(graph))
         return learned._out_of_fold(graph)
 
-    def _source(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> OutOfFold | Tensor:
-        return self._out_of_fold(graph) if pred_probs is None else pred_probs
-
     def _judge(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> Verdict:
         views = self.views(graph, self._source(graph, pred_probs))
         posterior, judged = views.posterior(), labelled_mask(graph)

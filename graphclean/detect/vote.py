@@ -88,9 +88,7 @@ class VoteDetector(Detector):
 class OutOfFoldVoteDetector(OutOfFoldDetector, VoteDetector):
     """Base of the vote detectors that start from out-of-fold probabilities."""
 
-    def _source(
-        self, graph: Any, pred_probs: Tensor | OutOfFold | None
-    ) -> OutOfFold | Tensor | None:
+    def _source(self, graph: Any, pred_probs: Tensor | OutOfFold | None) -> OutOfFold | Tensor:
         return self._out_of_fold(graph) if pred_probs is None else pred_probs
 
 

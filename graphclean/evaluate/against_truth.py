@@ -1,4 +1,4 @@
-"""Label issues against the truth: the one place that reads ``y_clean``."""
+"""Label issues against the truth."""
 
 from __future__ import annotations
 

@@ -46,10 +46,12 @@ def _fanout(v: Any) -> bool:
 
 _INF = float("inf")
 _COUNT = (_integer(1), "Pass an integer >= 1.")
+_COUNT_OR_NONE = (lambda v: v is None or _integer(1)(v), "Pass an integer >= 1, or None.")
 _SHARE = (_real(0, 1, open_high=True), "Pass a number in [0, 1).")
+_POSITIVE_SHARE = (_real(0, 1, open_low=True), "Pass a number in (0, 1].")
 _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": _COUNT,
-    "batch_size": (lambda v: v is None or _integer(1)(v), "Pass an integer >= 1, or None."),
+    "batch_size": _COUNT_OR_NONE,
     "data_parallel": (lambda v: isinstance(v, bool), "Pass True or False."),
     "fanout": (
         _fanout,
@@ -65,9 +67,15 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "input_dropout": _SHARE,
     "lr": (_real(0, _INF, open_low=True, open_high=True), "Pass a number > 0."),
     "weight_decay": (_real(0, _INF, open_high=True), "Pass a number >= 0."),
-    "alpha": (_real(0, 1, open_low=True), "Pass a number in (0, 1]."),
-    "patience": (lambda v: v is None or _integer(1)(v), "Pass an integer >= 1, or None."),
-    "svd": (lambda v: v is None or _integer(1)(v), "Pass an integer >= 1, or None."),
+    "alpha": _POSITIVE_SHARE,
+    "shrinkage": _POSITIVE_SHARE,
+    "temper": _POSITIVE_SHARE,
+    "memory": _SHARE,
+    "l2": (_real(0, _INF, open_low=True, open_high=True), "Pass a number > 0."),
+    "temperature": (_real(0, _INF, open_low=True), "Pass a number > 0."),
+    "patience": _COUNT_OR_NONE,
+    "runs": _COUNT_OR_NONE,
+    "svd": _COUNT_OR_NONE,
     "val_fraction": (_real(0, 0.5), "Pass a number in [0, 0.5]."),
     "monitor": (lambda v: v in ("val_loss", "val_accuracy"), "Use 'val_loss' or 'val_accuracy'."),
     "select": (lambda v: v in ("best", "last"), "Use 'best' or 'last'."),

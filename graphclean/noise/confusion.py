@@ -64,7 +64,7 @@ class ConfusionNoise(FixedRateNoise):
             probabilities = classifier_probabilities(data, y, self.classifier, generator)
         else:
             probabilities = propagated_logistic_probabilities(data, y, num_classes, generator)
-        _check_probabilities(probabilities, y, num_classes)
+        check_probabilities(probabilities, y, num_classes)
         labelled = y >= 0
         distribution = flip_distribution(y[labelled], probabilities[labelled])
         return flip_by_class(y, nodes, self.rate * distribution, generator)
@@ -97,7 +97,8 @@ def flip_distribution(y: Tensor, pred_probs: Tensor) -> Tensor:
     return rows / rows.sum(dim=1, keepdim=True)
 
 
-def _check_probabilities(probabilities: Tensor, y: Tensor, num_classes: int) -> None:
+def check_probabilities(probabilities: Tensor, y: Tensor, num_classes: int) -> None:
+    """Raise InputError unless the labelled rows of ``[N, C]`` are distributions over classes."""
     expected = (len(y), num_classes)
     if tuple(probabilities.shape) != expected:
         raise InputError(

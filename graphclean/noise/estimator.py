@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from graphclean.data import check, num_classes
-from graphclean.noise.confusion import _check_probabilities
+from graphclean.noise.confusion import check_probabilities
 from graphclean.types import InputError, Registered
 
 _TRUTH = ("y_clean", "noise_mask", "noise_transition", "noise_eligible", "noise_rate")
@@ -124,7 +124,7 @@ class TransitionEstimator(Registered, BaseEstimator, ABC, family="transition"): 
             probs = torch.as_tensor(given).detach().cpu().double()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError("pred_probs", type(given).__name__, "Pass numbers [N, C].") from error
-        _check_probabilities(probs, graph.y, total)
+        check_probabilities(probs, graph.y, total)
         return probs
 
     def _check_params(self, graph: Any) -> None:
