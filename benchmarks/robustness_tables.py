@@ -1,10 +1,13 @@
 """Write the tables of docs/results/robustness.md from the grids that have been run.
 
     graphclean bench train benchmarks/robustness.toml --jobs 2 --out out/robustness
+    graphclean bench train benchmarks/robustness_short.toml --jobs 2 --out out/robustness_short
     graphclean bench train benchmarks/noisygl.toml --jobs 2 --out out/noisygl
     graphclean bench train benchmarks/erase.toml --jobs 2 --out out/erase
-    python benchmarks/robustness_tables.py --robustness out/robustness --noisygl out/noisygl \
-        --erase out/erase
+    python benchmarks/erase_speed.py --out out/erase_speed
+    python benchmarks/robustness_tables.py --robustness out/robustness \
+        --robustness-short out/robustness_short --noisygl out/noisygl --erase out/erase \
+        --erase-speed out/erase_speed
 
 Only what stands between the markers of the page is replaced; the text around them is kept.
 """
@@ -25,7 +28,7 @@ from graphclean.robust import DEFAULT_TRAINER
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "results" / "robustness.md"
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-GRIDS = ("robustness", "noisygl", "erase")
+GRIDS = ("robustness", "robustness_short", "noisygl", "erase")
 COLUMNS = ["method", "rank", "settings", "runs", "failed", "accuracy", "accuracy_se", "ece"]
 SETTING = ["graph", "noise", "rate"]
 
@@ -56,7 +59,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustness(frame: pd.DataFrame) -> list[str]:
-    """Return the tables of NoisyGL's setting."""
+    """Return the tables of one protocol."""
     parts = []
     ranked = leaderboard(frame, "accuracy", default=DEFAULT_TRAINER, min_coverage=0.99)
     parts.append(leaderboard_tables.markdown(ranked, COLUMNS))
@@ -97,7 +100,13 @@ def with_published(frame: pd.DataFrame, method: str, recipe: str, family: str) -
 def sections(kind: str, frame: pd.DataFrame) -> list[str]:
     """Return the tables of one grid."""
     if kind == "robustness":
-        return ["## NoisyGL's setting\n", *robustness(frame)]
+        return ["## NoisyGL's setting: every method\n", *robustness(frame)]
+    if kind == "robustness_short":
+        parts = ["## A short list on more graphs, and with dense labels\n"]
+        for protocol, part in frame.groupby("protocol", sort=False):
+            shown = "Training, validation, test: 60/20/20" if protocol == "dense" else protocol
+            parts += [f"### {shown}\n", *(line.replace("###", "####") for line in robustness(part))]
+        return parts
     if kind == "noisygl":
         title = "## The plain GCN under NoisyGL's own protocol\n"
         return [title, table(with_published(frame, "gcn", "gcn", "classifier"))]
@@ -114,7 +123,8 @@ def main() -> None:
     """Read the grids, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for kind in GRIDS:
-        parser.add_argument(f"--{kind}", type=Path)
+        parser.add_argument(f"--{kind.replace('_', '-')}", type=Path)
+    parser.add_argument("--erase-speed", type=Path)
     options = parser.parse_args()
     parts = []
     for kind in GRIDS:
@@ -125,6 +135,9 @@ def main() -> None:
         frame = training_frame(load_records(folder, grid))
         first, *rest = sections(kind, frame)
         parts += [first, state(frame, grid.runs), *rest]
+    if options.erase_speed is not None:
+        speed = pd.read_csv(options.erase_speed / "erase_speed.csv").set_index("path")
+        parts += ["### Seconds of an epoch of ERASE\n", table(speed)]
     text = PAGE.read_text() if PAGE.exists() else f"{BEGIN}\n{END}\n"
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_atomic(PAGE, f"{before}{BEGIN}\n\n{chr(10).join(parts)}\n{END}{after}".encode())

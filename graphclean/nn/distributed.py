@@ -77,8 +77,14 @@ class Replicas:
 ALONE = Replicas()
 
 
-def check_replicable(network: nn.Module, inputs: Prepared) -> None:
+def check_replicable(network: nn.Module, inputs: Prepared, loss: object) -> None:
     """Raise InputError unless processes with parts of the rows add up to one with all of them."""
+    if hasattr(loss, "on_event"):
+        raise InputError(
+            "loss",
+            f"{type(loss).__name__}, which follows the training",
+            "Choose one without state: every process would know its own rows only.",
+        )
     if inputs.adj is not None:
         raise InputError(
             "data_parallel",

@@ -127,7 +127,7 @@ class NeuralClassifier(NodeClassifier):
             moved = inputs.to(device)
             reader = self._reader(network, moved, labels, batches)
             if replicas.size > 1:
-                check_replicable(network, inputs)
+                check_replicable(network, inputs, loss)
                 set_seed(spawn_seeds(train_seed, replicas.size)[replicas.rank], device)
             settings = TrainSettings(
                 epochs=self.epochs,

@@ -66,6 +66,7 @@ def refusals(data: Data) -> list[str]:
         GCN(data_parallel=True, random_state=0),
         MLP(norm="batch_norm", data_parallel=True, random_state=0),
         SGC(data_parallel=True),
+        SGC(loss="elr", data_parallel=True, random_state=0),
     ):
         try:
             model.fit(data)
@@ -110,7 +111,7 @@ def test_two_processes_equal_one(sbm: Data, words: Data, tmp_path: Path) -> None
         first, second = (rank["fits"][key][2] for rank in ranks)
         assert torch.equal(first, second), key
     for rank in ranks:
-        assert rank["refused"] == ["data_parallel", "norm", "random_state"]
+        assert rank["refused"] == ["data_parallel", "norm", "random_state", "loss"]
         assert rank["stopped"] == ("callback", 3)
 
 
