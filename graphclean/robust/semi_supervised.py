@@ -13,6 +13,8 @@ from graphclean.nn.batches import Rows
 from graphclean.nn.losses.base import as_distribution
 from graphclean.nn.train import Event, RowObjective, cross_entropy
 
+_TINY = torch.finfo(torch.float32).tiny
+
 
 def sharpened(probs: Tensor, temperature: float) -> Tensor:
     r"""Return :math:`p_k^{1/T} / \sum_l p_l^{1/T}` of rows ``[b, C]``."""
@@ -26,7 +28,8 @@ def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=1)
+    # Half of the least number above zero is zero, whose logarithm would be infinite.
+    return (torch.xlogy(p, p) - torch.xlogy(p, q.clamp_min(_TINY))).sum(dim=1)
 
 
 def prior_gap(probs: Tensor, prior: Tensor) -> Tensor:

@@ -53,6 +53,9 @@ def test_parts_equal_references() -> None:
     np.testing.assert_allclose(jensen_shannon(p, q), expected)
     one_hot = torch.eye(3, dtype=torch.float64)
     assert float(jensen_shannon(one_hot[:1], one_hot[1:2])) == pytest.approx(np.log(2))
+    # The half of the least float32 is 0.
+    least = torch.tensor([[1.0, 1e-45], [0.0, 1.0]])
+    assert bool(torch.isfinite(jensen_shannon(one_hot[:2, :2].float(), least)).all())
     squared = p**2 / (p**2).sum(dim=1, keepdim=True)
     torch.testing.assert_close(sharpened(p, 0.5), squared)
     torch.testing.assert_close(sharpened(p, 1.0), p)
