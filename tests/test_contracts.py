@@ -22,6 +22,7 @@ SUITES = {
     "classifier": "tests/nn/test_contract.py",
     "denoiser": "tests/denoise/test_contract.py",
     "detector": "tests/detect/test_contract.py",
+    "ensemble": "tests/ensemble/test_contract.py",
     "loss": "tests/nn/losses/test_contract.py",
     "noise": "tests/noise/test_contract.py",
     "trainer": "tests/robust/test_contract.py",

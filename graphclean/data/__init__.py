@@ -4,11 +4,13 @@ from graphclean.data.checks import check
 from graphclean.data.importers import from_networkx, from_scipy, load_graphml, read_graph
 from graphclean.data.labels import class_names, encode_labels, labelled_mask, node_ids, num_classes
 from graphclean.data.loading import list_datasets, load
+from graphclean.data.mixed import MixedTable, mixed_table
 from graphclean.data.npz import load_npz, save_npz
 from graphclean.data.splits import split
 from graphclean.data.tables import from_tables, to_tables
 
 __all__ = [
+    "MixedTable",
     "check",
     "class_names",
     "encode_labels",
@@ -20,6 +22,7 @@ __all__ = [
     "load",
     "load_graphml",
     "load_npz",
+    "mixed_table",
     "node_ids",
     "num_classes",
     "read_graph",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pandas as pd
 import torch
 from torch_geometric.data import Data
 
 from graphclean.data.check_edges import checked_edges
 from graphclean.data.check_labels import checked_labels
+from graphclean.data.encode import encode_columns
 from graphclean.data.features import structural_features
+from graphclean.data.node_frame import checked_frame
 from graphclean.types import InputError
 
 _MASKS = ("train_mask", "val_mask", "test_mask")
@@ -20,9 +23,10 @@ _PER_NODE = ("y_clean", "noise_mask", "node_ids")
 def check(data: Data, *, directed: bool = False, require_labels: bool = True) -> Data:
     """Validate and normalise a graph; return a new one and leave the input untouched.
 
-    What comes out: ``x`` float32, dense or ``torch.sparse_csr`` (structural features where there
-    was none); ``edge_index`` long, sorted, without duplicates and self-loops, in both directions
-    unless ``directed``; ``y`` long ``[N]`` with -1 = unlabelled; masks bool ``[N]`` or
+    What comes out: ``x`` float32, dense or ``torch.sparse_csr`` (made of ``node_frame``, else
+    structural features, where there was none); ``node_frame``, if any, a pandas frame of N rows
+    numbered from 0; ``edge_index`` long, sorted, without duplicates and self-loops, in both
+    directions unless ``directed``; ``y`` long ``[N]`` with -1 = unlabelled; masks bool ``[N]`` or
     ``[N, splits]``; ``class_names`` (default ``"0", "1", ...``); and ``check_notes``, a list of
     sentences on everything that was changed or noticed. All other attributes are kept, except
     edge attributes that no longer fit a changed edge list. Checking twice changes nothing.
@@ -38,8 +42,8 @@ def check(data: Data, *, directed: bool = False, require_labels: bool = True) ->
     Raises:
         InputError: Not a ``Data``; no node; NaN or infinite features or weights; negative
             weights; an edge index out of range; labels that are not whole, below -1, beyond
-            ``class_names``, one-hot or multi-label; no label or one class; a mask or a
-            node-level attribute of the wrong length.
+            ``class_names``, one-hot or multi-label; no label or one class; a mask, a frame or a
+            node-level attribute of the wrong length; a frame with infinite numbers.
     """
     if not isinstance(data, Data):
         raise InputError(
@@ -52,6 +56,10 @@ def check(data: Data, *, directed: bool = False, require_labels: bool = True) ->
     x = _checked_features(getattr(data, "x", None))
     nodes = _count_nodes(data, x)
     out = checked_edges(out, nodes, directed, notes)
+    if getattr(data, "node_frame", None) is not None:
+        out.node_frame = checked_frame(data.node_frame, nodes, notes)
+        if x is None:
+            x, out.feature_names = encode_columns(out.node_frame, notes)
     if x is None:
         x, out.feature_names = structural_features(out.edge_index, nodes)
         notes.append("no features: log degree and a spectral embedding of the graph stand in")
@@ -78,6 +86,8 @@ def _count_nodes(data: Data, x: torch.Tensor | None) -> int:
         nodes = int(stated)
     elif getattr(data, "y", None) is not None:
         nodes = len(data.y)
+    elif isinstance(getattr(data, "node_frame", None), pd.DataFrame):
+        nodes = len(data.node_frame)
     else:
         raise InputError("data", "neither x, y nor num_nodes", "Set data.num_nodes.")
     if stated is not None and int(stated) != nodes:

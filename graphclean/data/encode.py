@@ -51,7 +51,7 @@ def encode_columns(
     for column in table.columns:
         values = table[column]
         if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind in "mM":
-            values = _seconds(values)
+            values = seconds(values)
         encode = _numbers if pd.api.types.is_numeric_dtype(values.dtype) else _strings
         block, block_names = encode(values, str(column))
         if not block_names:
@@ -89,7 +89,8 @@ def _renames(values: pd.Series, codes: np.ndarray) -> bool:
     return pairs == len(distinct) == len(np.unique(codes))
 
 
-def _seconds(values: pd.Series) -> pd.Series:
+def seconds(values: pd.Series) -> pd.Series:
+    """Return dates as seconds since 1970, durations as seconds; missing ones stay missing."""
     if values.dtype.kind == "m":
         return pd.Series(values.dt.total_seconds())
     origin = pd.Timestamp(0, tz=getattr(values.dtype, "tz", None))
@@ -135,9 +136,7 @@ def _strings(values: pd.Series, column: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _words(texts: list[str], column: str) -> tuple[np.ndarray, list[str]]:
-    vectorizer = TfidfVectorizer(
-        max_features=MAX_WORDS, min_df=2, sublinear_tf=True, tokenizer=_tokens, token_pattern=None
-    )
+    vectorizer = word_counter()
     try:
         matrix = vectorizer.fit_transform(texts)
     except ValueError:  # scikit-learn's way to say that no word occurs twice
@@ -146,6 +145,18 @@ def _words(texts: list[str], column: str) -> tuple[np.ndarray, list[str]]:
         svd = TruncatedSVD(TEXT_DIMENSIONS, random_state=0)
         return svd.fit_transform(matrix), [f"{column}~{i}" for i in range(TEXT_DIMENSIONS)]
     return matrix.toarray(), [f"{column}:{word}" for word in vectorizer.get_feature_names_out()]
+
+
+def word_counter(vocabulary: list[str] | None = None) -> TfidfVectorizer:
+    """Return tf-idf of the `MAX_WORDS` most frequent words that occur twice, or of given ones."""
+    return TfidfVectorizer(
+        max_features=MAX_WORDS,
+        min_df=2,
+        sublinear_tf=True,
+        tokenizer=_tokens,
+        token_pattern=None,
+        vocabulary=vocabulary,
+    )
 
 
 def _tokens(text: str) -> list[str]:

@@ -36,8 +36,9 @@ def load(
     The graph comes as its authors published it and PyG reads it (edges as they are, features dense
     or, where large and sparse, ``torch.sparse_csr``), with three additions: labels that
     the source does not contain are -1 (stand-ins for "unknown", or filled in by a reader: see the
-    card's ``known_issues``), ``data.class_names`` and ``data.name``. Raw files are read where they
-    lie and nothing is written beside them; processed graphs are not cached.
+    card's ``known_issues``), ``data.class_names`` and ``data.name``. Where the source
+    has a table of numbers, categories and gaps it is kept in ``data.node_frame``. Raw files are
+    read where they lie and nothing is written beside them; processed graphs are not cached.
 
     The path of a folder that ``graphclean convert`` wrote gives its edges, to set ``x`` and ``y``
     on; `read_graph` takes them from a table of nodes.
@@ -65,7 +66,8 @@ def load(
     elif inspect.isclass(load_object(card.loader)):
         data = read_raw(card, folder)
     else:
-        data = load_object(card.loader)(**card.kwargs)
+        where = () if folder is None else (folder,)
+        data = load_object(card.loader)(*where, **card.kwargs)
     data = _labelled(card, data)
     return data if split is None else make_split(data, split, random_state=random_state)
 

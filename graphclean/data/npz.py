@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_undirected
 
 from graphclean.data.features import from_scipy_features, to_scipy, to_sparse_csr
+from graphclean.data.node_frame import pack_frame, unpack_frame
 from graphclean.types import InputError
 
 FORMAT = "graphclean-graph-1"
 _META = "meta"
 _CSR = "csr:"
+_FRAME = "frame:"
 _SAMPLE_BYTES, _SAMPLE_BLOCKS = 2**20, 16
 
 
@@ -29,12 +32,12 @@ def save_npz(data: Data, path: str | Path) -> Path:
     """Write a graph to one ``.npz`` file; the same graph gives the same bytes.
 
     Tensors are stored as arrays (sparse ones by their three parts), compressed where that makes
-    them smaller; strings, numbers and lists of
+    them smaller; frames (``node_frame``) in Arrow's format; strings, numbers and lists of
     them (``name``, ``class_names``, ``node_ids``, ``feature_names``, ``check_notes``) as JSON. The
     file appears whole or not at all.
 
     Raises:
-        InputError: If the suffix is not ``.npz`` or an attribute is neither a tensor nor JSON.
+        InputError: The suffix is not ``.npz``, or an attribute is no tensor, frame or JSON.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
@@ -44,6 +47,8 @@ def save_npz(data: Data, path: str | Path) -> Path:
     for key, value in sorted(data.to_dict().items()):
         if isinstance(value, torch.Tensor):
             arrays |= _arrays(key, value.detach().cpu())
+        elif isinstance(value, pd.DataFrame):
+            arrays[f"{_FRAME}{key}"] = pack_frame(value)
         elif value is not None:
             meta[key] = value
     try:
@@ -154,6 +159,8 @@ def _own(file: Mapping[str, np.ndarray]) -> Data:
             stem = key.removesuffix(":shape")
             parts = tuple(file[f"{stem}:{part}"] for part in ("data", "indices", "indptr"))
             data[stem.removeprefix(_CSR)] = to_sparse_csr(sp.csr_matrix(parts, tuple(file[key])))
+        elif key.startswith(_FRAME):
+            data[key.removeprefix(_FRAME)] = unpack_frame(file[key])
         elif key != _META and not key.startswith(_CSR):
             data[key] = torch.from_numpy(file[key])
     return data

@@ -44,6 +44,13 @@ def raw_folder(card: DatasetCard, root: str | Path | None) -> Path:
         if not _absent(folder, card):
             _verify(folder, card)
             return folder
+    if not inspect.isclass(load_object(card.loader)):
+        raise InputError(
+            f"dataset {card.name!r}",
+            _looked(bases, card),
+            f"Put the files there or set {ROOT_VARIABLE} to a folder that has them: they cannot be "
+            f"downloaded. Source: {card.content['source']}",
+        )
     target = bases[0] if root is not None and _writable(bases[0]) else bases[-1]
     try:
         _download(card, target)

@@ -17,6 +17,7 @@ from graphclean.data.encode import copies_of_label, encode_columns
 from graphclean.data.features import structural_features
 from graphclean.data.ids import find_ids, id_index
 from graphclean.data.labels import class_names, encode_labels, node_ids
+from graphclean.data.node_frame import node_frame
 from graphclean.data.table_files import label_column, read_table, typed_column
 from graphclean.sparse.convert import SOURCE_NAMES, TARGET_NAMES
 from graphclean.sparse.edge_tables import no_column
@@ -48,7 +49,8 @@ def from_tables(
 
     Features are made by `graphclean.data.encode.encode_columns`; a column that merely repeats the
     label is left out; where no column carries anything, `structural_features` stand in. Every such
-    decision is a sentence in ``data.check_notes``.
+    decision is a sentence in ``data.check_notes``. The columns themselves stay in
+    ``data.node_frame``, with their types and gaps, for learners of tables.
 
     Args:
         nodes: One row a node.
@@ -177,6 +179,8 @@ def build_graph(
             notes.append(f"column {column!r} left out: it repeats the label under another name")
             table = table.drop(columns=column)
     data = Data(edge_index=edge_index, y=y, num_nodes=count)
+    if len(table.columns):
+        data.node_frame = node_frame(table)
     data.x, data.feature_names = encode_columns(table, notes)
     if data.x is None and count:
         data.x, data.feature_names = structural_features(edge_index, count)
@@ -191,18 +195,15 @@ def to_tables(data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write a graph as two tables that `from_tables` reads.
 
     Returns:
-        Nodes with the columns ``id``, the features and ``label`` (missing where unlabelled), and
-        edges with ``source``, ``target`` and, if there are weights, ``weight``; of an undirected
-        graph every edge appears once.
+        Nodes with the columns ``id``, the features (those of ``node_frame`` where there is one,
+        else of ``x``) and ``label`` (missing where unlabelled), and edges with ``source``,
+        ``target`` and, if there are weights, ``weight``; of an undirected graph every edge
+        appears once.
     """
     ids = node_ids(data)
     columns: dict[str, Any] = {"id": ids}
-    if getattr(data, "x", None) is not None:
-        x = data.x.to_dense().cpu().numpy()
-        names = getattr(data, "feature_names", None) or [f"x{i}" for i in range(x.shape[1])]
-        for position, feature in enumerate(names):
-            taken = feature in ("id", "label")
-            columns[f"{feature} (feature)" if taken else feature] = x[:, position]
+    for feature, values in _features(data).items():
+        columns[f"{feature} (feature)" if feature in ("id", "label") else feature] = values
     classes = class_names(data)
     codes = data.y.view(-1).tolist()
     columns["label"] = pd.Series([classes[c] if c >= 0 else None for c in codes], dtype=object)
@@ -219,6 +220,17 @@ def to_tables(data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
     if weight is not None:
         edges["weight"] = weight.cpu()[keep].numpy()
     return pd.DataFrame(columns), pd.DataFrame(edges)
+
+
+def _features(data: Data) -> dict[str, Any]:
+    frame = getattr(data, "node_frame", None)
+    if frame is not None:
+        return {name: frame[name].array for name in frame.columns}
+    if getattr(data, "x", None) is None:
+        return {}
+    x = data.x.to_dense().cpu().numpy()
+    names = getattr(data, "feature_names", None) or [f"x{i}" for i in range(x.shape[1])]
+    return {name: x[:, position] for position, name in enumerate(names)}
 
 
 def _require(frame: pd.DataFrame, column: str | None, argument: str) -> None:

@@ -22,7 +22,7 @@ from graphclean.evaluate.truth import true_labels
 from graphclean.issues import LabelIssues
 from graphclean.types import InputError, Seed, numpy_rng
 
-_INPUTS = ("x", "edge_index", "edge_weight", "edge_attr")
+_INPUTS = ("x", "edge_index", "edge_weight", "edge_attr", "node_frame")
 _NAN = float("nan")
 
 

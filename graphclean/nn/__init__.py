@@ -16,6 +16,12 @@ from graphclean.nn.sage import GraphSAGE
 from graphclean.nn.saving import load_model, save_model
 from graphclean.nn.sgc import SGC
 from graphclean.nn.sign import SIGN
+from graphclean.nn.tabular import (
+    HistGradientBoosting,
+    LightGBM,
+    ScikitLearnClassifier,
+    TabularClassifier,
+)
 from graphclean.nn.train import Callback, Event, Loss
 
 __all__ = [
@@ -30,12 +36,16 @@ __all__ = [
     "Callback",
     "Event",
     "GraphSAGE",
+    "HistGradientBoosting",
+    "LightGBM",
     "Loss",
     "NeuralClassifier",
     "NodeClassifier",
     "NodeIdClassifier",
     "OutOfFold",
     "Prepared",
+    "ScikitLearnClassifier",
+    "TabularClassifier",
     "cross_fit",
     "load_model",
     "save_model",

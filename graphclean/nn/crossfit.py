@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 from graphclean.data.labels import class_names
 from graphclean.nn.folds import stratified_folds
 from graphclean.nn.shipping import shipped, unshipped
-from graphclean.nn.supervision import supervision
+from graphclean.nn.supervision import Supervision, supervision
 from graphclean.nn.train import Event
 from graphclean.types import InputError, ProbabilisticClassifier, Seed, spawn_seeds
 
@@ -38,15 +39,33 @@ class OutOfFold:
         model_probs: Prediction of every fold's model for every node ``[R, K, N, C]``. What is
             propagated to judge node i must come from the model of i's own fold: merged rows leak
             i's label back through its neighbours, whose models saw it.
+        models: The fitted models, ``[R][K]``, where they were asked for, else None.
     """
 
     pred_probs: Tensor
     fold: Tensor
     model_probs: Tensor
+    models: list[list[Any]] | None = None
+
+    @classmethod
+    def merged(
+        cls, model_probs: Tensor, fold: Tensor, models: list[list[Any]] | None = None
+    ) -> OutOfFold:
+        """Return the result whose ``pred_probs`` these models give."""
+        rows = [_merge(p, f) for p, f in zip(model_probs, fold, strict=True)]
+        return cls(torch.stack(rows).mean(dim=0), fold, model_probs, models)
 
     def held_out(self, repeat: int = 0) -> Tensor:
         """Return the probabilities of one repeat, merged like ``pred_probs``: ``[N, C]``."""
         return _merge(self.model_probs[repeat], self.fold[repeat])
+
+
+class FoldInputs(ABC):
+    """What models read in place of ``prepare(data)`` where it differs from fold to fold."""
+
+    @abstractmethod
+    def of_fold(self, repeat: int, fold: int) -> tuple[Any, Any]:
+        """Return what the model of a fold is fitted on, and what it predicts all nodes from."""
 
 
 def cross_fit(
@@ -62,6 +81,10 @@ def cross_fit(
     folds: Tensor | None = None,
     progress: bool = False,
     callbacks: Iterable[Callable[[Event], Any]] = (),
+    sample_weight: Any = None,
+    val_mask: Any = None,
+    prepared: Any = None,
+    keep_models: bool = False,
 ) -> OutOfFold:
     """Fit one model per fold on all nodes but the fold's labels, and predict all nodes with each.
 
@@ -90,12 +113,17 @@ def cross_fit(
         progress: Whether to show a progress bar over the fits.
         callbacks: Called in this process with ``{"event": "fold", "repeat", "fold", "seconds"}``
             after every fit, in order; what they return is not used.
+        sample_weight: Weights ``[N]`` >= 0, which every fit gets; 0 takes a row out of the folds.
+        val_mask: Rows ``[N]``, bool, in no fold: every fit gets their labels as its ``val_mask``.
+        prepared: Result of ``classifier.prepare(data)``, to share it, or `FoldInputs`.
+        keep_models: Whether the result holds the fitted models.
 
     Raises:
         InputError: An argument does not fit, or a model returns probabilities of another shape.
         KeyboardInterrupt: A fit was interrupted.
     """
-    labels = supervision(data, y, mask if mask is not None else _all_nodes(data))
+    rows = mask if mask is not None else _all_nodes(data)
+    labels = supervision(data, y, rows, sample_weight, val_mask)
     hard = labels.target if labels.target.dim() == 1 else labels.target.argmax(dim=1)
     members = torch.zeros(len(hard), dtype=torch.bool)
     members[labels.train_index] = True
@@ -110,23 +138,25 @@ def cross_fit(
         n_folds = int(fold.max()) + 1
         seeds = [spawn_seeds(s, 1 + n_folds) for s in spawn_seeds(random_state, len(fold))]
     tasks = [(repeat, k) for repeat in range(len(fold)) for k in range(n_folds)]
-    prepared = classifier.prepare(data) if hasattr(classifier, "prepare") else None
-    content = (_unlabelled(data, labels.num_classes), labels.target, prepared)
+    if prepared is None and hasattr(classifier, "prepare"):
+        prepared = classifier.prepare(data)
+    content = (_unlabelled(data, labels.num_classes), labels, prepared)
+    models: list[list[Any]] = [[None] * n_folds for _ in fold]
     probs = torch.empty(len(fold), n_folds, len(hard), labels.num_classes)
     bar = tqdm(total=len(tasks), disable=not progress, desc="folds")
     with shipped(content, n_jobs) as shared, bar:
         calls = (
-            delayed(_fit_fold)(classifier, shared, fold[r] == k, fold[r] >= 0, seeds[r][1 + k])
+            delayed(_fit_fold)(classifier, shared, fold[r], (r, k), seeds[r][1 + k], keep_models)
             for r, k in tasks
         )
         with _closing(Parallel(n_jobs=n_jobs, return_as="generator")(calls)) as results:
-            for (repeat, k), (predicted, seconds) in zip(tasks, results, strict=True):
+            for (repeat, k), (predicted, model, seconds) in zip(tasks, results, strict=True):
                 probs[repeat, k] = _checked(predicted, probs.shape[2:])
+                models[repeat][k] = model
                 bar.update()
                 for callback in callbacks:
                     callback({"event": "fold", "repeat": repeat, "fold": k, "seconds": seconds})
-    merged = torch.stack([_merge(p, f) for p, f in zip(probs, fold, strict=True)]).mean(dim=0)
-    return OutOfFold(pred_probs=merged, fold=fold, model_probs=probs)
+    return OutOfFold.merged(probs, fold, models if keep_models else None)
 
 
 @contextmanager
@@ -180,23 +210,39 @@ def _unlabelled(data: Any, num_classes: int) -> Any:
 
 
 def _fit_fold(
-    classifier: Any, shared: Any, held_out: Tensor, members: Tensor, seed: int
-) -> tuple[Tensor, float]:
+    classifier: Any, shared: Any, fold: Tensor, place: tuple[int, int], seed: int, keep: bool
+) -> tuple[Tensor, Any, float]:
     start = time.perf_counter()
-    data, target, prepared = unshipped(shared)
+    data, labels, prepared = unshipped(shared)
     model = _seeded_clone(classifier, seed)
-    mask = members & ~held_out
-    y = target.clone()
-    y[~mask] = -1 if target.dim() == 1 else 0.0
+    mask = (fold >= 0) & (fold != place[1])
+    options, known = _options(labels, len(fold)), mask.clone()
+    known[labels.val_index] = True
+    y = labels.target.clone()
+    y[~known] = -1 if y.dim() == 1 else 0.0
     view = copy.copy(data)
-    view.y = y if y.dim() == 1 else y.argmax(dim=1).masked_fill(~mask, -1)
-    options = {} if prepared is None else {"prepared": prepared}
+    view.y = y if y.dim() == 1 else y.argmax(dim=1).masked_fill(~known, -1)
+    varied = isinstance(prepared, FoldInputs)
+    inputs = prepared.of_fold(*place) if varied else (prepared, prepared)
+    fitting, predicting = ({} if each is None else {"prepared": each} for each in inputs)
     with one_thread():
-        model.fit(view, y=y, mask=mask, **options)
+        model.fit(view, y=y, mask=mask, **options, **fitting)
         if getattr(model, "stop_reason_", None) == "interrupt":
             raise KeyboardInterrupt
-        probs = model.predict_proba(view, **options)
-    return probs, time.perf_counter() - start
+        probs = model.predict_proba(view, **predicting)
+    return probs, model if keep else None, time.perf_counter() - start
+
+
+def _options(labels: Supervision, nodes: int) -> dict[str, Tensor]:
+    """Return weights and validation rows as arguments of ``fit``, where there are any."""
+    options = {}
+    if labels.weight is not None:
+        options["sample_weight"] = torch.zeros(nodes)
+        options["sample_weight"][labels.train_index] = labels.weight
+    if len(labels.val_index):
+        options["val_mask"] = torch.zeros(nodes, dtype=torch.bool)
+        options["val_mask"][labels.val_index] = True
+    return options
 
 
 def _seeded_clone(classifier: Any, seed: int) -> Any:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from torch import Tensor
 
 from graphclean.issues import LabelIssues
 from graphclean.nn.classifier import NodeClassifier
+from graphclean.nn.skops_bytes import estimator_bytes, estimator_from_bytes, is_scikit_learn
 from graphclean.recipes import load_object
 from graphclean.types import InputError, Registered
 
@@ -22,6 +23,7 @@ _ROOTS = {
     "classifier": "graphclean.nn.NodeClassifier",
     "denoiser": "graphclean.denoise.Denoiser",
     "detector": "graphclean.detect.Detector",
+    "ensemble": "graphclean.ensemble.EnsembleClassifier",
     "loss": "graphclean.nn.losses.NodeLoss",
     "trainer": "graphclean.robust.RobustTrainer",
     "transition": "graphclean.noise.TransitionEstimator",
@@ -30,8 +32,9 @@ _ROOTS = {
 
 _ISSUES = ("issues.parquet", "transition.csv", "summary.json")
 _KEPT = (
-    "Only numbers, strings, lists, tuples, dicts, dense tensors, arrays of numbers, LabelIssues "
-    "and graphclean's registered methods are kept: no callable, no other object."
+    "Only numbers, strings, lists, tuples, dicts, dense tensors, arrays of numbers, LabelIssues, "
+    "scikit-learn's estimators and graphclean's registered methods are kept: no callable, no other "
+    "object."
 )
 
 
@@ -39,7 +42,8 @@ class Encoder:
     """Turns values into what JSON holds; tensors and arrays are collected beside it.
 
     What JSON has no word for becomes a dict of one key: ``$tensor`` and ``$array`` name an entry of
-    ``tensors``, ``$issues`` the files of ``LabelIssues`` there, ``$tuple`` lists its items,
+    ``tensors``, ``$issues`` the files of ``LabelIssues`` there, ``$skops`` the skops file of an
+    estimator of scikit-learn there, ``$tuple`` lists its items,
     ``$dict`` pairs of key and value, ``$float`` spells ``nan``, ``inf`` or ``-inf``, and
     ``$method`` is a registered method: ``family``, ``name``, ``class``, ``params`` and, of a fitted
     classifier, ``fitted``.
@@ -85,6 +89,9 @@ class Encoder:
             return {"$issues": self._issues(value, path)}
         if isinstance(value, Registered):
             return {"$method": self._method(value, path, learned)}
+        if is_scikit_learn(value):
+            content = estimator_bytes(value if learned else clone(value), path)
+            return {"$skops": self._keep(_bytes_tensor(content), path)}
         raise _refusal(value, path)
 
     def _mapping(self, value: Mapping[Any, Any], path: str, learned: bool) -> dict[str, Any]:
@@ -128,8 +135,7 @@ class Encoder:
                 name: (written / name).read_bytes() for name in _ISSUES if (written / name).exists()
             }
         return {
-            name: self._keep(torch.from_numpy(np.frombuffer(content, np.uint8).copy()), path)
-            for name, content in contents.items()
+            name: self._keep(_bytes_tensor(content), path) for name, content in contents.items()
         }
 
     def _keep(self, tensor: Tensor, path: str) -> str:
@@ -154,7 +160,8 @@ class Decoder:
         """Return the value that these JSON types stand for.
 
         Methods are looked up by family and name among those of graphclean, built from their
-        parameters, and given back what they had learned; nothing else is ever constructed.
+        parameters, and given back what they had learned. Beside them only estimators that
+        scikit-learn defines are constructed, of types on a list.
 
         Raises:
             InputError: A method or a parameter is unknown here.
@@ -179,6 +186,8 @@ class Decoder:
             return float(content)
         if kind == "$issues":
             return self._issues(content)
+        if kind == "$skops":
+            return estimator_from_bytes(self.tensors[content].numpy().tobytes())
         if kind == "$method":
             return self._method(content)
         raise ValueError(f"nothing is encoded as {kind}")
@@ -208,6 +217,10 @@ class Decoder:
                     content = self.tensors[names[name]].numpy().tobytes()
                     (Path(folder) / name).write_bytes(content)
             return LabelIssues.load(folder)
+
+
+def _bytes_tensor(content: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(content, np.uint8).copy())
 
 
 def _shipped(cls: type[Any]) -> bool:

@@ -33,7 +33,9 @@ def save_model(model: NodeClassifier, folder: str | os.PathLike[str]) -> Path:
     ``model.safetensors`` holds every tensor and array, ``model.json`` the rest: family, name and
     parameters of the method, what it has learned (``n_classes_``, ``best_epoch_``, ``history_``,
     ``class_names_``, ...), the versions of graphclean and of the format, and a checksum of the
-    weights. Classifiers within a trainer, losses, detectors and label issues are part of both.
+    weights. Classifiers within a trainer, losses, detectors and label issues are part of both;
+    estimators of scikit-learn and trees of LightGBM lie among the weights, as a skops file and as
+    LightGBM's text.
     A new folder appears whole or not at all; in a folder that is there already each of the two
     files does, and one that is not of the other's save is refused by `load_model`. Equal models
     give byte-identical files.
@@ -88,7 +90,9 @@ def load_model(folder: str | os.PathLike[str]) -> NodeClassifier:
 
     On the same graph it gives the same probabilities, bit for bit (on one machine with one number
     of threads); on another one with the same features it predicts as the saved one did. Files are
-    read as data: only graphclean's own methods are built, by name.
+    read as data: only graphclean's own methods are built, by name, and estimators of scikit-learn
+    from a list of types. Load models of scikit-learn and LightGBM only from those you trust: how
+    they predict from a forged file is beyond what can be checked here.
 
     Raises:
         InputError: No model in the folder; a file is damaged or of another save; the format or a

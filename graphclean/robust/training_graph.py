@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from graphclean.nn.supervision import Supervision
 
-_READ = ("x", "edge_index", "edge_weight", "edge_attr", "num_nodes", "node_ids")
+_READ = ("x", "edge_index", "edge_weight", "edge_attr", "num_nodes", "node_ids", "node_frame")
 
 
 def known_labels(labels: Supervision) -> Tensor:

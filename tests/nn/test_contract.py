@@ -18,6 +18,12 @@ from graphclean.types import InputError, ProbabilisticClassifier
 
 Build = Callable[..., Any]
 
+SEEDLESS = {"scikit_learn"}
+"""Logistic regression, its default, draws no random number."""
+
+ONE_CALL = {"hist_gradient_boosting", "scikit_learn"}
+"""scikit-learn fits these in one call, which no callback can stop: one epoch, at its end."""
+
 pytestmark = pytest.mark.parametrize("name", sorted(NodeClassifier.registry))
 
 
@@ -49,7 +55,7 @@ def test_same_seed_same_bits(name: str, fast: Build, words: Data, half: Tensor) 
     )
     other = probabilities(fast(name, epochs=5, val_fraction=0.2, random_state=1), words, mask=half)
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) == (name in SEEDLESS)
 
 
 def test_global_random_state_is_neither_read_nor_changed(
@@ -164,7 +170,7 @@ def test_callback_sees_events_and_stops(name: str, fast: Build, sbm: Data) -> No
 
     fast(name).fit(sbm, callbacks=[stop_at_three])
     kinds = [event["event"] for event in events]
-    assert kinds == ["start", "epoch", "epoch", "epoch", "end"]
+    assert kinds == ["start", *["epoch"] * (1 if name in ONE_CALL else 3), "end"]
 
 
 @pytest.mark.parametrize(

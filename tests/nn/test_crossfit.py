@@ -228,3 +228,77 @@ def test_interrupted_fit_interrupts_the_run(sbm: Data) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cross_fit(Interrupted(), sbm, n_folds=2)
+
+
+def test_kept_models_are_those_that_predicted(sbm: Data) -> None:
+    sbm.y[::9] = -1
+    out = cross_fit(SMALL, sbm, n_folds=3, n_repeats=2, random_state=5, keep_models=True)
+    plain = cross_fit(SMALL, sbm, n_folds=3, n_repeats=2, random_state=5)
+    assert plain.models is None
+    assert torch.equal(out.model_probs, plain.model_probs)
+    assert out.models is not None
+    for repeat in range(2):
+        for k in range(3):
+            found = out.models[repeat][k].predict_proba(sbm)
+            torch.testing.assert_close(found, out.model_probs[repeat, k])
+
+
+def test_every_fit_gets_weights_and_validation_rows(sbm: Data) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Recorder(FeatureOnly):
+        def fit(self, data: Data, y: Any = None, mask: Any = None, **options: Any) -> Recorder:
+            seen.append({"y": y.clone(), "graph": data.y.clone(), "mask": mask.clone()} | options)
+            super().fit(data, y, mask)
+            return self
+
+    validation = torch.arange(90) % 5 == 4
+    weight = torch.rand(90, generator=torch.Generator().manual_seed(0)) + 0.1
+    weight[3] = 0.0
+    out = cross_fit(Recorder(), sbm, n_folds=3, sample_weight=weight, val_mask=validation)
+    fold = out.fold[0]
+    assert torch.equal(fold < 0, validation | (weight == 0))
+    for k, call in enumerate(seen):
+        rows = (fold >= 0) & (fold != k)
+        known = rows | validation
+        assert torch.equal(call["mask"], rows)
+        assert torch.equal(call["val_mask"], validation)
+        assert torch.equal(call["sample_weight"][rows], weight[rows])
+        for labels in (call["y"], call["graph"]):
+            assert torch.equal(labels, torch.where(known, sbm.y, -1))
+    seen.clear()
+    cross_fit(Recorder(), sbm, n_folds=3)
+    assert set(seen[0]) == {"y", "graph", "mask"}
+
+
+def test_inputs_may_differ_from_fold_to_fold(sbm: Data) -> None:
+    """A model of fold k is fitted on features times k + 1 and predicts from features times 10."""
+
+    class Scaled(crossfit.FoldInputs):
+        def of_fold(self, repeat: int, fold: int) -> tuple[Any, Any]:
+            return sbm.x * (fold + 1 + repeat), sbm.x * 10
+
+    class Reader(FeatureOnly):
+        def fit(self, data: Data, y: Any = None, mask: Any = None, prepared: Any = None) -> Reader:  # type: ignore[override]
+            self.read = prepared
+            super().fit(Data(x=prepared, y=data.y), y, mask)
+            return self
+
+        def predict_proba(self, data: Data, prepared: Any = None) -> np.ndarray:  # type: ignore[override]
+            assert torch.equal(prepared, sbm.x * 10)
+            return super().predict_proba(Data(x=prepared))
+
+    out = cross_fit(Reader(), sbm, n_folds=3, n_repeats=2, prepared=Scaled(), keep_models=True)
+    assert out.models is not None
+    for repeat in range(2):
+        for k in range(3):
+            assert torch.equal(out.models[repeat][k].read, sbm.x * (k + 1 + repeat))
+
+
+def test_a_prepared_graph_is_not_prepared_again(sbm: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = cross_fit(SMALL, sbm, n_folds=3)
+    ready = SMALL.prepare(sbm)
+    monkeypatch.setattr(GCN, "prepare", None)
+    assert torch.equal(
+        cross_fit(SMALL, sbm, n_folds=3, prepared=ready).pred_probs, wanted.pred_probs
+    )
