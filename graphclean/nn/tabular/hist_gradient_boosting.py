@@ -9,7 +9,7 @@ import numpy as np
 from graphclean.nn.params import estimator
 from graphclean.nn.tabular.base import Examples, emit
 from graphclean.nn.tabular.boosted_trees import BoostedTrees
-from graphclean.nn.tabular.encoder import CodeEncoder
+from graphclean.nn.tabular.encoder import BinEncoder, CodeEncoder, TableEncoder
 from graphclean.nn.train import Callback, Event
 from graphclean.types import Seed
 
@@ -25,6 +25,7 @@ class HistGradientBoosting(BoostedTrees):
     """
 
     name: ClassVar[str] = "hist_gradient_boosting"
+    _encoder: ClassVar[type[TableEncoder]] = BinEncoder
 
     def _fit_model(
         self,

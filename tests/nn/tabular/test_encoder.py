@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from graphclean.data.mixed import MixedTable
 from graphclean.nn.tabular import encoder
-from graphclean.nn.tabular.encoder import CodeEncoder, DenseEncoder
+from graphclean.nn.tabular.encoder import BinEncoder, CodeEncoder, DenseEncoder
 
 NAN = np.nan
 
 
-def table(*columns: list[str | None], numbers: list[list[float]] | None = None) -> MixedTable:
+def table(*columns: list[str | None], numbers: Any = None) -> MixedTable:
     rows = len(columns[0]) if columns else len(numbers or [])
     values = np.array(numbers if numbers is not None else [[]] * rows, dtype=np.float32)
     return MixedTable(
@@ -75,3 +78,27 @@ def test_levels_are_indicators_and_missing_is_none_of_them() -> None:
     fitted = DenseEncoder.fit(table(["a", "b", "a", None]))
     found = fitted.transform(table(["b", "a", "new", None]))
     assert found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("rows", [200, 3000])
+def test_trees_on_bins_are_trees_on_numbers(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(rows, 4)).astype(np.float32)
+    numbers[:, 1] = numbers[:, 1].round(1)
+    numbers[rng.random(numbers.shape) < 0.1] = NAN
+    y = np.nan_to_num(numbers[:, 0]) + np.nan_to_num(numbers[:, 1]) > 0
+    train, other = numbers[::2], numbers[1::2]
+    fitted = BinEncoder.fit(table([None] * len(train), numbers=train))
+    trees = [
+        HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(x, y[::2])
+        for x in (train, binned(fitted, train))
+    ]
+    np.testing.assert_allclose(
+        trees[0].predict_proba(other), trees[1].predict_proba(binned(fitted, other)), atol=1e-12
+    )
+
+
+def binned(fitted: BinEncoder, numbers: np.ndarray) -> np.ndarray:
+    found = fitted.transform(table([None] * len(numbers), numbers=numbers))
+    assert np.nanmax(found) < 255
+    return found[:, :-1]
