@@ -146,7 +146,9 @@ class PropagatedClassifier(EnsembleClassifier):
             steps=self.steps,
             tol=None,
         ).values
-        return _normalised(spread)
+        total = spread.sum(dim=1, keepdim=True)
+        # With a share of 1 nothing is heard of an isolated node: it stays as it was.
+        return torch.where(total > 0, spread / total.clamp_min(1e-300), probs.double()).float()
 
     def _base(self) -> NodeClassifier:
         return base_learner(self.classifier, HistGradientBoosting())
@@ -234,8 +236,3 @@ def _labelled_edges(data: Any, labels: Supervision) -> Data:
         graph.edge_weight = data.edge_weight
     graph.class_names = [str(number) for number in range(labels.num_classes)]
     return graph
-
-
-def _normalised(values: Tensor) -> Tensor:
-    """Return rows that sum to one, float32."""
-    return (values / values.sum(dim=1, keepdim=True)).float()

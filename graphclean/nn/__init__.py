@@ -5,6 +5,7 @@ from graphclean.nn.bridge import NodeIdClassifier
 from graphclean.nn.classifier import NodeClassifier
 from graphclean.nn.crossfit import OutOfFold, cross_fit
 from graphclean.nn.folds import stratified_folds
+from graphclean.nn.gamlp import GAMLP
 from graphclean.nn.gat import GAT
 from graphclean.nn.gcn import GCN
 from graphclean.nn.gin import GIN
@@ -26,6 +27,7 @@ from graphclean.nn.train import Callback, Event, Loss
 
 __all__ = [
     "APPNP",
+    "GAMLP",
     "GAT",
     "GCN",
     "GIN",

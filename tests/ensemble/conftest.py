@@ -31,6 +31,7 @@ def build_ensemble(name: str, **params: Any) -> EnsembleClassifier:
     small: dict[str, Any] = {
         "estimators": small_members(),
         "stackers": small_stackers(),
+        "classifier": SGC(epochs=20, lr=0.1, val_fraction=0.0, patience=None),
         "n_folds": 3,
         "hidden": 8,
         "epochs": 10,
