@@ -11,7 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graphclean import data, denoise, detect, evaluate, nn, noise, report, robust, sparse
+    from graphclean import (
+        data,
+        denoise,
+        detect,
+        ensemble,
+        evaluate,
+        nn,
+        noise,
+        report,
+        robust,
+        sparse,
+    )
     from graphclean.data import (
         check,
         from_networkx,
@@ -54,7 +65,18 @@ _HOME = {
     "train": "robust",
     "InputError": "types",
 }
-_ROOMS = ("data", "denoise", "detect", "evaluate", "nn", "noise", "report", "robust", "sparse")
+_ROOMS = (
+    "data",
+    "denoise",
+    "detect",
+    "ensemble",
+    "evaluate",
+    "nn",
+    "noise",
+    "report",
+    "robust",
+    "sparse",
+)
 
 __all__ = [
     "CleanLabels",
@@ -67,6 +89,7 @@ __all__ = [
     "data",
     "denoise",
     "detect",
+    "ensemble",
     "evaluate",
     "find_label_issues",
     "find_multilabel_issues",

@@ -18,6 +18,7 @@ from graphclean.cli.listing import listing
 from graphclean.cli.noise import noise
 from graphclean.cli.predict import predict
 from graphclean.cli.report import report
+from graphclean.cli.stack import stack
 from graphclean.cli.train import train
 
 INTERRUPTED = 130
@@ -97,5 +98,5 @@ def main(debug: bool) -> None:
     """
 
 
-for _command in (bench, clean, convert, denoise, noise, listing, predict, report, train):
+for _command in (bench, clean, convert, denoise, noise, listing, predict, report, stack, train):
     main.add_command(_command)

@@ -21,8 +21,19 @@ FAMILIES = {
     "losses": "loss",
     "denoisers": "denoiser",
     "trainers": "trainer",
+    "ensembles": "ensemble",
 }
 KINDS = (*FAMILIES, "datasets")
+_ROOTS = {
+    "detectors": "graphclean.detect.Detector",
+    "noise": "graphclean.noise.NoiseModel",
+    "transitions": "graphclean.noise.TransitionEstimator",
+    "classifiers": "graphclean.nn.NodeClassifier",
+    "losses": "graphclean.nn.losses.NodeLoss",
+    "denoisers": "graphclean.denoise.Denoiser",
+    "trainers": "graphclean.robust.RobustTrainer",
+    "ensembles": "graphclean.ensemble.EnsembleClassifier",
+}
 PRICED = ("detectors", "transitions", "denoisers")
 """The kinds whose recipes say what a method needs and what it costs."""
 
@@ -43,7 +54,7 @@ WIDTH, _COLUMN = 100, 28
 def listing(kind: str | None, as_json: bool) -> None:
     """List what there is: name, one line, paper; of detectors also what they need and cost.
 
-    KIND is one of the eight below; without it, everything is listed. Sizes of named graphs count
+    KIND is one of the nine below; without it, everything is listed. Sizes of named graphs count
     every edge in both directions, as PyG does.
     """
     found = {each: rows_of(each) for each in (KINDS if kind is None else (kind,))}
@@ -83,33 +94,10 @@ def rows_of(kind: str) -> list[dict[str, Any]]:
 
 
 def _registry(kind: str) -> Mapping[str, type[Any]]:
-    if kind == "detectors":
-        from graphclean.detect import Detector
+    from graphclean.recipes import load_object
 
-        return Detector.registry
-    if kind == "noise":
-        from graphclean.noise import NoiseModel
-
-        return NoiseModel.registry
-    if kind == "transitions":
-        from graphclean.noise import TransitionEstimator
-
-        return TransitionEstimator.registry
-    if kind == "denoisers":
-        from graphclean.denoise import Denoiser
-
-        return Denoiser.registry
-    if kind == "losses":
-        from graphclean.nn.losses import NodeLoss
-
-        return NodeLoss.registry
-    if kind == "trainers":
-        from graphclean.robust import RobustTrainer
-
-        return RobustTrainer.registry
-    from graphclean.nn import NodeClassifier
-
-    return NodeClassifier.registry
+    found: Mapping[str, type[Any]] = load_object(_ROOTS[kind]).registry
+    return found
 
 
 def _card(name: str, content: Mapping[str, Any]) -> dict[str, Any]:

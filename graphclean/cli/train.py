@@ -18,11 +18,11 @@ from graphclean.stages import listen, stage
 
 FILES = ("model.safetensors", "model.json", "predictions.csv", "train.json")
 
-_ELSEWHERE = {"random_state": "--seed", "progress": "--quiet"}
+ELSEWHERE = {"random_state": "--seed", "progress": "--quiet"}
 _UNRECORDED = ("out", "quiet", "root")
 """Options that change neither the model nor its predictions: equal runs write equal files."""
 
-_JUDGED = {
+JUDGED = {
     "validation_given": "Validation accuracy: {} of {:,} nodes, by given labels (may be wrong)",
     "test_given": "Test accuracy: {} of {:,} nodes, by given labels (may be wrong)",
     "test_clean": "Test accuracy: {} of {:,} nodes, by true labels (y_clean)",
@@ -72,25 +72,21 @@ def train(
     graphclean.load_model), predictions.csv (every node: role, given and predicted label,
     confidence) and train.json (method, parameters, rows, accuracies).
     """
-    from graphclean.data import check
     from graphclean.nn import save_model
     from graphclean.robust import DEFAULT_TRAINER
-    from graphclean.robust.default import method_class, resolve_trainer, training_rows
+    from graphclean.robust.default import method_class, resolve_trainer
     from graphclean.robust.default import train as fit
 
     graph.check()
     method = DEFAULT_TRAINER if method is None else method
-    _check_settings(method_class(method), settings)
+    check_settings(method_class(method), settings)
     trainer = resolve_trainer(method, seed, settings)
     trainer.check_parameters()
 
     clock = StageClock(lambda line: None if quiet else click.echo(line, err=True))
     with listen(clock):
         with stage("Reading the graph"):
-            data = check(with_split(graph.read(), split, seed))
-        rows, validation = training_rows(data)
-        masks = {"train": rows, "validation": validation, "test": getattr(data, "test_mask", None)}
-        roles = {role: mask.view(-1) for role, mask in masks.items() if mask is not None}
+            data, roles = graph_and_roles(graph, split, seed)
         prepare_folder(out, FILES, graph.files)
         with stage(f"Training with {method}"):
             model = fit(data, trainer, progress=not quiet)
@@ -112,7 +108,7 @@ def train(
             }
             write_json(out / "train.json", record)
     lines = [facts_line(record["graph"]), _described(method, model, record)]
-    lines += [_JUDGED[key].format(f"{s['accuracy']:.1%}", s["nodes"]) for key, s in scores.items()]
+    lines += judged_lines(scores)
     click.echo("\n".join([*lines, f"Wrote {', '.join(FILES)} to {out}"]))
     if not quiet:
         click.echo(clock.summary(), err=True)
@@ -175,10 +171,33 @@ def role_names(roles: dict[str, Any], nodes: int) -> Any:
     return names
 
 
-def _check_settings(method: type[Any], settings: dict[str, Any]) -> None:
+def judged_lines(scores: dict[str, dict[str, float]]) -> list[str]:
+    """Return a line on every score of `accuracies`."""
+    return [JUDGED[key].format(f"{s['accuracy']:.1%}", s["nodes"]) for key, s in scores.items()]
+
+
+def graph_and_roles(graph: GraphSource, split: str | None, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return the checked graph and the rows ``[N]`` of every role: train, validation, test."""
+    from graphclean.data import check
+    from graphclean.robust.default import training_rows
+
+    data = check(with_split(graph.read(), split, seed))
+    rows, validation = training_rows(data)
+    masks = {"train": rows, "validation": validation, "test": getattr(data, "test_mask", None)}
+    return data, {role: mask.view(-1) for role, mask in masks.items() if mask is not None}
+
+
+def check_settings(
+    method: type[Any], settings: dict[str, Any], elsewhere: dict[str, str] = ELSEWHERE
+) -> None:
+    """Refuse parameters that have an option of their own, and values of the wrong type.
+
+    Raises:
+        InputError: One of these.
+    """
     from graphclean.types import InputError
 
-    for name, option in _ELSEWHERE.items():
+    for name, option in elsewhere.items():
         if name in settings:
             raise InputError(f"--set {name}", settings[name], f"Use {option}.")
     check_params(method, settings)

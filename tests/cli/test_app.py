@@ -28,7 +28,7 @@ def all_examples() -> list[str]:
 def test_the_commands_are_those_of_the_readme() -> None:
     first, second = COMMANDS[:5], COMMANDS[5:]
     assert first == ["bench", "clean", "convert", "denoise", "list"]
-    assert second == ["noise", "predict", "report", "train"]
+    assert second == ["noise", "predict", "report", "stack", "train"]
     assert all(isinstance(command, ExampleCommand) for command in main.commands.values())
 
 

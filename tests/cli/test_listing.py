@@ -9,6 +9,7 @@ from graphclean.cli.listing import KINDS, PRICED, rows_of
 from graphclean.data import list_datasets
 from graphclean.denoise import Denoiser
 from graphclean.detect import Detector
+from graphclean.ensemble import EnsembleClassifier
 from graphclean.nn import NodeClassifier
 from graphclean.nn.losses import NodeLoss
 from graphclean.noise import NoiseModel, TransitionEstimator
@@ -23,6 +24,7 @@ REGISTRIES = {
     "losses": NodeLoss.registry,
     "denoisers": Denoiser.registry,
     "trainers": RobustTrainer.registry,
+    "ensembles": EnsembleClassifier.registry,
     "datasets": {card.name: card for card in list_datasets()},
 }
 

@@ -1,0 +1,197 @@
+"""``graphclean stack``: GNNs and learners of tables stacked, and whether they fool themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graphclean.cli.examples import ExampleCommand, command_line
+from graphclean.cli.graph_source import GraphSource, graph_options, split_option
+from graphclean.cli.out_folder import out_path, prepare_folder, write_csv, write_json
+from graphclean.cli.settings import set_option
+from graphclean.cli.show import facts_line, graph_facts
+from graphclean.cli.stage_clock import StageClock
+from graphclean.cli.train import (
+    accuracies,
+    check_settings,
+    graph_and_roles,
+    judged_lines,
+    predictions,
+    role_names,
+)
+from graphclean.stages import listen, stage
+
+FILES = (
+    "model.safetensors",
+    "model.json",
+    "predictions.csv",
+    "out_of_fold.csv",
+    "scores.csv",
+    "stack.json",
+)
+
+_OWN = {
+    "random_state": "--seed",
+    "progress": "--quiet",
+    "n_jobs": "--jobs",
+    "estimators": "--member",
+    "meta": "--meta",
+    "consistency": "--consistency",
+}
+"""Parameters that have an option of their own."""
+
+_UNRECORDED = ("out", "quiet", "root", "jobs")
+_SHOWN = 3
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples=(
+        "graphclean stack --nodes n.csv --edges e.csv --label topic --out stacked/",
+        "graphclean stack county_election --split fractions --jobs 2 --out stacked/",
+        "graphclean stack cora --member gcn --member appnp --member mlp --out stacked/",
+        "graphclean stack digits --split random --set n_folds=10 --meta logistic --out stacked/",
+    ),
+)
+@click.argument("name", required=False)
+@graph_options
+@split_option
+@click.option(
+    "--member",
+    "members",
+    metavar="NAME",
+    multiple=True,
+    help="Learner of the first layer; may be repeated. See: graphclean list classifiers, trainers, "
+    "ensembles. Default: boosted trees, MLP, GCN, GraphSAGE, SIGN.",
+)
+@click.option(
+    "--consistency",
+    type=click.Choice(("fold", "oof", "none")),
+    default="fold",
+    show_default=True,
+    help="What spreads over the graph between layers: predictions of one fold's models (no label "
+    "comes back), out-of-fold predictions of all (as published, optimistic), nothing.",
+)
+@click.option(
+    "--meta",
+    type=click.Choice(("greedy", "logistic", "boosting", "mean")),
+    default="greedy",
+    show_default=True,
+    help="How the learners of all layers are combined.",
+)
+@set_option("stack")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes; -1: all cores.")
+@click.option("--out", type=out_path, required=True, help="Folder to write to.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@click.pass_context
+def stack(
+    ctx: click.Context,
+    graph: GraphSource,
+    split: str | None,
+    members: tuple[str, ...],
+    consistency: str,
+    meta: str,
+    settings: dict[str, Any],
+    seed: int,
+    jobs: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Stack GNNs and learners of tables on a graph with columns of any kind.
+
+    Learns from the training rows (of a graph without masks: all labelled nodes) on folds, so that
+    every one of them is also judged by models that have not seen its label. Validation rows, or a
+    tenth of the training rows, stop the learners early and check the stack: where it does better
+    out of fold than there, it warns and falls back to the mean of its members.
+
+    Writes the model (for graphclean predict and graphclean.load_model), predictions.csv (every
+    node), out_of_fold.csv (every training node: given label and how probable it is without it,
+    least first: the top are likely mislabels), scores.csv (every learner of every layer) and
+    stack.json (parameters, rows, accuracies, optimism gap, weights).
+    """
+    from graphclean.ensemble import GraphStackingClassifier
+    from graphclean.nn import save_model
+    from graphclean.robust.default import train as fit
+
+    graph.check()
+    check_settings(GraphStackingClassifier, settings, _OWN)
+    params = {"consistency": consistency, "meta": meta, **settings}
+    model = GraphStackingClassifier.create(
+        "graph_stacking",
+        **params,
+        estimators=list(members) or None,
+        random_state=seed,
+        n_jobs=jobs,
+        progress=not quiet,
+    )
+    model.check_parameters()
+
+    clock = StageClock(lambda line: None if quiet else click.echo(line, err=True))
+    with listen(clock):
+        with stage("Reading the graph"):
+            data, roles = graph_and_roles(graph, split, seed)
+        prepare_folder(out, FILES, graph.files)
+        with stage("Stacking"):
+            model = fit(data, model)
+        probs = model.predict_proba(data)
+        scores = accuracies(data, probs.argmax(dim=1), roles)
+        with stage(f"Writing to {out}"):
+            save_model(model, out)
+            table = predictions(data, probs, model.class_names_)
+            table.insert(2, "role", role_names(roles, len(table)))
+            write_csv(out / "predictions.csv", table)
+            write_csv(out / "out_of_fold.csv", out_of_fold(data, model))
+            write_csv(out / "scores.csv", model.scores_)
+            record: dict[str, Any] = {
+                "command": command_line(ctx, _UNRECORDED),
+                "graph": graph_facts(data),
+                "members": list(model.store_.names(1)),
+                "params": params,
+                "seed": seed,
+                "rows": {role: int(mask.sum()) for role, mask in roles.items()},
+                "accuracy": scores,
+                "optimism_gap": _number(model.optimism_gap_),
+                "overfits": bool(model.overfits_),
+                "weights": {name: _number(weight) for name, weight in model.weights_.items()},
+            }
+            write_json(out / "stack.json", record)
+    lines = [facts_line(record["graph"]), *_described(model, record), *judged_lines(scores)]
+    click.echo("\n".join([*lines, f"Wrote {', '.join(FILES)} to {out}"]))
+    if not quiet:
+        click.echo(clock.summary(), err=True)
+
+
+def out_of_fold(data: Any, model: Any) -> Any:
+    """Return a table of the rows of the folds, the least probable given label first."""
+    judged = model.fold_id_[0] >= 0
+    table = predictions(data, model.stack_oof_, model.class_names_)
+    given = data.y.clamp_min(0).unsqueeze(1)
+    table["label_quality"] = model.stack_oof_.gather(1, given).squeeze(1).numpy()
+    table["fold"] = model.fold_id_[0].numpy()
+    found = table[judged.numpy()]
+    return found.sort_values("label_quality", kind="stable")
+
+
+def _described(model: Any, record: dict[str, Any]) -> list[str]:
+    """Return lines on the stack: its learners, and whether it fools itself."""
+    rows, weights = record["rows"], record["weights"]
+    layers, folds = len(model.models_), int(model.fold_id_.max()) + 1
+    first = f"Stack of {len(weights)} learners in {layers} layers, {folds} folds"
+    lines = [f"{first}, {rows['train']:,} training nodes, seed {record['seed']}"]
+    known = {name: weight for name, weight in weights.items() if weight}
+    best = sorted(known, key=lambda name: -known[name])[:_SHOWN]
+    if best:
+        lines.append(f"Most weight: {', '.join(f'{name} {known[name]:.2f}' for name in best)}")
+    gap = record["optimism_gap"]
+    if gap is not None:
+        told = f"Optimism gap: {gap:+.3f} accuracy out of fold against held-out labels"
+        lines.append(f"{told}; too large, see the warning" if record["overfits"] else told)
+    return lines
+
+
+def _number(value: float) -> float | None:
+    """Return a number as JSON knows it, None for NaN."""
+    return None if value != value else float(value)
