@@ -64,7 +64,8 @@ def save_model(model: NodeClassifier, folder: str | os.PathLike[str]) -> Path:
             "model",
             f"a {type(model).__name__} cannot be saved",
             "Without pickle that is for node classifiers: "
-            f"{', '.join(sorted(NodeClassifier.registry))}, and graphclean's trainers.",
+            f"{', '.join(sorted(NodeClassifier.registry))}, "
+            "and graphclean's trainers and ensembles.",
         )
     check_is_fitted(model)
     target = Path(folder)

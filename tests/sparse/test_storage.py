@@ -336,6 +336,11 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(EdgeSorter, "add", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        convert_edges(path, tmp_path / "g.csr")
+    # A shell starts what runs in its background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            convert_edges(path, tmp_path / "g.csr")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
