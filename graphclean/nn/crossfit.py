@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from graphclean.nn.supervision import Supervision, supervision
 from graphclean.nn.train import Event
 from graphclean.types import InputError, ProbabilisticClassifier, Seed, spawn_seeds
 
-_LOCK = Lock()
+_LOCK = RLock()  # A learner may cross-fit within its own fit.
 
 
 @dataclass(frozen=True, eq=False)

@@ -302,3 +302,18 @@ def test_a_prepared_graph_is_not_prepared_again(sbm: Data, monkeypatch: pytest.M
     assert torch.equal(
         cross_fit(SMALL, sbm, n_folds=3, prepared=ready).pred_probs, wanted.pred_probs
     )
+
+
+def test_a_learner_may_cross_fit_within_its_fit(sbm: Data) -> None:
+    class Nested:
+        def fit(self, data: Data, y: Tensor, mask: Tensor) -> Nested:
+            self.inner = cross_fit(SGC(epochs=2, random_state=0), data, y=y, mask=mask, n_folds=2)
+            return self
+
+        def predict_proba(self, data: Data) -> Tensor:
+            return self.inner.pred_probs
+
+    threads = torch.get_num_threads()
+    found = cross_fit(Nested(), sbm, n_folds=2, random_state=0)
+    assert bool(torch.isfinite(found.pred_probs).all())
+    assert torch.get_num_threads() == threads
