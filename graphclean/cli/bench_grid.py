@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from graphclean.cli.jobs import jobs_option
 from graphclean.cli.out_folder import out_path
 from graphclean.cli.show import without_nan
 
@@ -22,12 +23,6 @@ def values_option(name: str, kind: Any, help_text: str) -> Callable[[_Command], 
     return click.option(
         f"--{name}", f"{name}s", type=kind, multiple=True, metavar="VALUE", help=help_text
     )
-
-
-def _check_jobs(ctx: click.Context, option: click.Parameter, value: int) -> int:
-    if value == 0:
-        raise click.BadParameter("0 processes do nothing: pass 1 or more, or -1 for all cores.")
-    return value
 
 
 def run_options(command: _Command) -> _Command:
@@ -42,14 +37,7 @@ def run_options(command: _Command) -> _Command:
             help="Address of a Dask scheduler in place of processes here; 'local' starts --jobs "
             "Dask workers on this machine.",
         ),
-        click.option(
-            "--jobs",
-            type=int,
-            default=1,
-            show_default=True,
-            callback=_check_jobs,
-            help="Processes; -1: all cores.",
-        ),
+        jobs_option(default=1),
         click.option(
             "--out", type=out_path, required=True, help="Folder of results; runs there are kept."
         ),

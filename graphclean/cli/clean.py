@@ -13,6 +13,7 @@ import click
 from graphclean.cli import show
 from graphclean.cli.examples import ExampleCommand, command_line
 from graphclean.cli.graph_source import GraphSource, graph_options, split_option, with_split
+from graphclean.cli.jobs import jobs_option
 from graphclean.cli.noise import inject, protocol_option
 from graphclean.cli.out_folder import out_path, prepare_folder
 from graphclean.cli.results import FILES, write_cleaned, write_issues
@@ -71,14 +72,7 @@ _UNRECORDED = ("out", "top", "as_json", "quiet", "jobs", "root")
 )
 @protocol_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--jobs",
-    type=int,
-    default=-1,
-    show_default=True,
-    callback=lambda ctx, param, value: _checked_jobs(value),
-    help="Processes; -1: all cores. It does not change the result.",
-)
+@jobs_option(default=-1)
 @click.option(
     "--fdr",
     type=float,
@@ -303,9 +297,3 @@ def _number(text: str | None) -> float | int | None:
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no number.") from error
-
-
-def _checked_jobs(jobs: int) -> int:
-    if jobs == 0:
-        raise click.BadParameter("0 processes do nothing: pass 1 or more, or -1 for all cores.")
-    return jobs

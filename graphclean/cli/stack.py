@@ -9,6 +9,7 @@ import click
 
 from graphclean.cli.examples import ExampleCommand, command_line
 from graphclean.cli.graph_source import GraphSource, graph_options, split_option
+from graphclean.cli.jobs import jobs_option
 from graphclean.cli.out_folder import out_path, prepare_folder, write_csv, write_json
 from graphclean.cli.settings import set_option
 from graphclean.cli.show import facts_line, graph_facts
@@ -32,15 +33,13 @@ FILES = (
     "stack.json",
 )
 
-_OWN = {
+_ELSEWHERE = {
     "random_state": "--seed",
     "progress": "--quiet",
     "n_jobs": "--jobs",
     "estimators": "--member",
-    "meta": "--meta",
-    "consistency": "--consistency",
 }
-"""Parameters that have an option of their own."""
+"""Parameters whose option has another name than they."""
 
 _UNRECORDED = ("out", "quiet", "root", "jobs")
 _SHOWN = 3
@@ -52,7 +51,7 @@ _SHOWN = 3
         "graphclean stack --nodes n.csv --edges e.csv --label topic --out stacked/",
         "graphclean stack county_election --split fractions --jobs 2 --out stacked/",
         "graphclean stack cora --member gcn --member appnp --member mlp --out stacked/",
-        "graphclean stack digits --split random --set n_folds=10 --meta logistic --out stacked/",
+        "graphclean stack digits --split random --folds 10 --meta logistic --out stacked/",
     ),
 )
 @click.argument("name", required=False)
@@ -65,6 +64,30 @@ _SHOWN = 3
     multiple=True,
     help="Learner of the first layer; may be repeated. See: graphclean list classifiers, trainers, "
     "ensembles. Default: boosted trees, MLP, GCN, GraphSAGE, SIGN.",
+)
+@click.option(
+    "--layers",
+    "n_layers",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Layers of learners; 1: the members alone.",
+)
+@click.option(
+    "--folds",
+    "n_folds",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="Number of folds. How they are drawn: --set folds=stratified, random or community.",
+)
+@click.option(
+    "--repeats",
+    "n_repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Repeats of all fits, each with other folds.",
 )
 @click.option(
     "--consistency",
@@ -81,24 +104,38 @@ _SHOWN = 3
     show_default=True,
     help="How the learners of all layers are combined.",
 )
+@click.option(
+    "--hops",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Steps that predictions spread over the graph between layers.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=0.9,
+    show_default=True,
+    help="Share of the neighbours in such a step, above 0 and at most 1.",
+)
 @set_option("stack")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--jobs", type=int, default=1, show_default=True, help="Processes; -1: all cores.")
+@jobs_option(default=1)
 @click.option("--out", type=out_path, required=True, help="Folder to write to.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @click.pass_context
 def stack(
     ctx: click.Context,
+    /,
     graph: GraphSource,
     split: str | None,
     members: tuple[str, ...],
-    consistency: str,
-    meta: str,
     settings: dict[str, Any],
     seed: int,
     jobs: int,
     out: Path,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Stack GNNs and learners of tables on a graph with columns of any kind.
 
@@ -111,14 +148,20 @@ def stack(
     node), out_of_fold.csv (every training node: given label and how probable it is without it,
     least first: the top are likely mislabels), scores.csv (every learner of every layer) and
     stack.json (parameters, rows, accuracies, optimism gap, weights).
+
+    Rows that were held out are not in out_of_fold.csv: --split all --set holdout=0 judges every
+    labelled node. To go on: graphclean clean with the same graph flags and repairs wrong labels by
+    a detector of its own; in Python, graphclean.find_label_issues(data, "confident_learning",
+    pred_probs=graphclean.load_model(folder).stack_oof_) takes these probabilities.
     """
     from graphclean.ensemble import GraphStackingClassifier
     from graphclean.nn import save_model
     from graphclean.robust.default import train as fit
 
     graph.check()
-    check_settings(GraphStackingClassifier, settings, _OWN)
-    params = {"consistency": consistency, "meta": meta, **settings}
+    own = {str(each.name): each.opts[0] for each in ctx.command.params if each.name in options}
+    check_settings(GraphStackingClassifier, settings, own | _ELSEWHERE)
+    params = options | settings
     model = GraphStackingClassifier.create(
         "graph_stacking",
         **params,
@@ -155,6 +198,7 @@ def stack(
                 "accuracy": scores,
                 "optimism_gap": _number(model.optimism_gap_),
                 "overfits": bool(model.overfits_),
+                "fell_back": bool(model.overfits_ and model.fallback),
                 "weights": {name: _number(weight) for name, weight in model.weights_.items()},
             }
             write_json(out / "stack.json", record)
@@ -188,7 +232,10 @@ def _described(model: Any, record: dict[str, Any]) -> list[str]:
     gap = record["optimism_gap"]
     if gap is not None:
         told = f"Optimism gap: {gap:+.3f} accuracy out of fold against held-out labels"
-        lines.append(f"{told}; too large, see the warning" if record["overfits"] else told)
+        if record["overfits"]:
+            then = "the plain mean of the members predicts" if record["fell_back"] else "it is kept"
+            told = f"{told}; too large for chance: {then}"
+        lines.append(told)
     return lines
 
 
