@@ -98,7 +98,7 @@ def named_stackers(given: Stackers) -> list[tuple[str, TabularClassifier, bool]]
 
 def _own_stacker(name: str) -> TabularClassifier:
     if name == "boosting":
-        return HistGradientBoosting(max_iter=50, max_leaf_nodes=8)
+        return HistGradientBoosting(max_iter=100, max_leaf_nodes=8)
     # Columns of members and hops say nearly the same: they need a strong penalty.
     return ScikitLearnClassifier(model=LogisticRegression(C=0.01, max_iter=1000))
 

@@ -31,13 +31,15 @@ def check_options(params: Mapping[str, Any]) -> None:
         _check_choice(option, params[option], known)
     if isinstance(params["folds"], str):
         _check_choice("folds", params["folds"], FOLDS)
-    for option in ("propagate_features", "drop_flagged", "fallback", "progress"):
+    for option in ("propagate_features", "fallback", "progress"):
         if not isinstance(params[option], bool):
             raise InputError(option, params[option], "Pass True or False.")
+    if not isinstance(params["drop_flagged"], bool | None):
+        raise InputError("drop_flagged", params["drop_flagged"], "Pass True, False or None.")
     if params["selection_loss"] is not None and params["meta"] != "greedy":
         raise InputError("selection_loss", params["selection_loss"], "It belongs to 'greedy'.")
     if params["drop_flagged"] and params["meta"] == "mean":
-        raise InputError("drop_flagged", True, "The mean learns from no row: pass False.")
+        raise InputError("drop_flagged", True, "The mean learns from no row: pass None.")
     members, stackers = named_members(params["estimators"]), named_stackers(params["stackers"])
     for model in (*(model for _, model in members), *(model for _, model, _ in stackers)):
         model.check_parameters()

@@ -11,7 +11,7 @@ from graphclean.nn.supervision import Supervision
 
 Weighting = Literal["margin"]
 
-_SCALE, _LEAST = 0.2, 1e-3
+_SCALE, _LEAST = 0.5, 1e-3
 
 
 def given_weights(labels: Supervision) -> Tensor:
@@ -25,7 +25,7 @@ def given_weights(labels: Supervision) -> Tensor:
 def margin_weights(probs: Tensor, target: Tensor, rows: Tensor) -> Tensor:
     r"""Return low weights where out-of-fold probabilities doubt the given label.
 
-    .. math:: w_i \propto \sigma(m_i / 0.2), \qquad
+    .. math:: w_i \propto \sigma(2 m_i), \qquad
         m_i = p_i(\tilde y_i) - \max_{c \neq \tilde y_i} p_i(c)
 
     Args:

@@ -51,7 +51,7 @@ class GraphStackingClassifier(EnsembleClassifier):
     3. Stackers, learners of rows, read these columns beside the features, on the same folds.
        Whatever collects from neighbours itself is refused here. Further layers repeat 2 and 3: a
        row's label reaches its columns there through what stackers learned of other rows, whose
-       columns came from models that were fitted on it.
+       columns and weights came from models that were fitted on it.
     4. ``meta`` combines the learners of all layers, for every fold on the rows of the others.
 
     Members, stackers and combination of one fold are a pipeline that no label of the fold was a
@@ -84,11 +84,11 @@ class GraphStackingClassifier(EnsembleClassifier):
         propagate_features: Whether stackers that read features also get them spread.
         consistency: ``"fold"``, ``"oof"`` or ``"none"``, as in `propagate_folds`.
         meta: ``"greedy"``, ``"logistic"``, ``"boosting"`` or ``"mean"`` (of all learners).
-        weighting: ``"margin"`` weighs the rows of stackers by :math:`\sigma(m_i / 0.2)`, m_i the
+        weighting: ``"margin"`` weighs the rows of stackers by :math:`\sigma(2 m_i)`, m_i the
             margin of their given label in the members' mean out-of-fold probabilities; None: not.
         selection_loss: What ``"greedy"`` minimises, as in `greedy_selection`; None for ``"brier"``.
         drop_flagged: Whether rows whose label the members' mean contradicts are left out when
-            learning to combine.
+            learning to combine. None: they are, but for ``"mean"``, which learns nothing.
         holdout: Share of the training rows that nothing is fitted on where ``fit`` gets no
             ``val_mask``, in [0, 0.5]. Held-out rows stop members early and check the stack.
         fallback: Whether a stack that fools itself predicts the plain mean of its members.
@@ -120,9 +120,9 @@ class GraphStackingClassifier(EnsembleClassifier):
     propagate_features: bool = False
     consistency: Consistency = "fold"
     meta: Meta = "greedy"
-    weighting: Weighting | None = None
+    weighting: Weighting | None = "margin"
     selection_loss: SelectionLoss | None = None
-    drop_flagged: bool = False
+    drop_flagged: bool | None = None
     holdout: float = 0.1
     fallback: bool = True
     random_state: Seed = None
@@ -233,7 +233,8 @@ class GraphStackingClassifier(EnsembleClassifier):
         for number, seed in enumerate(spawn_seeds(self._seeds()[2], self.n_layers)[1:], start=2):
             ready = self._inputs(data, layers[-1], members.inputs)
             layers.append(fitting.layer(number, learners, ready, seed, own))
-        head = Head(self.meta, self.selection_loss or "brier", self.drop_flagged, self._seeds()[3])
+        drops = self.meta != "mean" if self.drop_flagged is None else self.drop_flagged
+        head = Head(self.meta, self.selection_loss or "brier", drops, self._seeds()[3])
         combinations = fit_combinations(layers, labels.target, weight, fitting.graph, head)
         found = judged(
             layers, combinations, labels.target, inside, held, fitting.graph, self.fallback

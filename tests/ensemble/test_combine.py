@@ -122,7 +122,7 @@ def test_margin_weights_fall_with_doubt_and_have_mean_one() -> None:
     found = margin_weights(probs, target, rows)
     assert float(found[:3].mean()) == pytest.approx(1.0)
     assert float(found[0] / found[2]) == pytest.approx(
-        float(torch.sigmoid(torch.tensor(4.0)) / torch.sigmoid(torch.tensor(-1.0))), rel=1e-4
+        float(torch.sigmoid(torch.tensor(1.6)) / torch.sigmoid(torch.tensor(-0.4))), rel=1e-4
     )
 
 

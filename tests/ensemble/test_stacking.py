@@ -161,7 +161,7 @@ def test_the_store_feeds_the_detectors(stack: Make, planted: Make) -> None:
 def test_stacks_share_their_members(stack: Make, noisy: Data) -> None:
     first = stack(n_layers=1)
     members = first.cross_fit_members(noisy, val_mask=noisy.val_mask)
-    for params in ({"meta": "logistic"}, {"consistency": "oof"}, {"weighting": "margin"}):
+    for params in ({"meta": "logistic"}, {"consistency": "oof"}, {"weighting": None, "drop_flagged": False}):
         shared = fitted(stack(**params), noisy, prepared=members)
         alone = fitted(stack(**params), noisy)
         assert torch.equal(shared.stack_oof_, alone.stack_oof_)
@@ -191,7 +191,7 @@ def test_a_stack_that_fools_itself_warns_and_falls_back(
 ) -> None:
     monkeypatch.setattr(final, "optimism", lambda *pairs: Optimism(0.2, 0.01, True))
     with pytest.warns(UserWarning, match=r"0\.200 more accurate out of fold"):
-        model = fitted(stack(fallback=fallback), noisy)
+        model = fitted(stack(fallback=fallback, meta="mean"), noisy)
     assert model.overfits_
     assert model.optimism_gap_ == 0.2
     outside = ~noisy.train_mask

@@ -38,11 +38,11 @@ class BoostedTrees(TabularClassifier):
 
     _encoder: ClassVar[type[TableEncoder]] = CodeEncoder
 
-    max_iter: int = 100
-    lr: float = 0.1
+    max_iter: int = 300
+    lr: float = 0.03
     max_leaf_nodes: int = 15
     min_samples_leaf: int = 20
-    max_features: float = 0.8
+    max_features: float = 0.2
     l2: float = 1.0
     patience: int | None = 10
 
