@@ -266,4 +266,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import stacking  # Workers find its classes by name; cached properties of __main__ hold locks.
+
+    stacking.main()

@@ -284,17 +284,18 @@ def test_one_labelled_row_is_too_few(stack: Make, noisy: Data) -> None:
 
 def test_noise_aware_options_change_the_fit(stack: Make, noisy: Data) -> None:
     members = stack().cross_fit_members(noisy, val_mask=noisy.val_mask)
-    plain = fitted(stack(), noisy, prepared=members)
-    weighted = fitted(stack(weighting="margin"), noisy, prepared=members)
+    unaware: dict[str, Any] = {"weighting": None, "drop_flagged": False}
+    plain = fitted(stack(**unaware), noisy, prepared=members)
+    weighted = fitted(stack(drop_flagged=False), noisy, prepared=members)
     assert not torch.equal(
         plain.oof_pred_probs_["layer2/trees"], weighted.oof_pred_probs_["layer2/trees"]
     )
     for params in (
         {"selection_loss": "forward"},
         {"selection_loss": "gce"},
-        {"drop_flagged": True},
+        {"drop_flagged": None},
     ):
-        other = fitted(stack(**params), noisy, prepared=members)
+        other = fitted(stack(**{**unaware, **params}), noisy, prepared=members)
         assert other.weights_ != plain.weights_
 
 
