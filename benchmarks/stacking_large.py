@@ -103,7 +103,7 @@ def main() -> None:
     if options.dask:
         from distributed import Client, LocalCluster
 
-        cluster = LocalCluster(n_workers=options.dask, threads_per_worker=1)
+        cluster = LocalCluster(n_workers=options.dask, threads_per_worker=1, memory_limit=0)
         with cluster, Client(cluster), parallel_config(backend="dask"):
             other, record["dask_seconds"] = fit(data, options.dask, progress=True)
         record["dask_same"] = bool(torch.equal(other.store_.stack, model.store_.stack))

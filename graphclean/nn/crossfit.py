@@ -7,13 +7,14 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
+from joblib.parallel import LokyBackend, MultiprocessingBackend, get_active_backend
 from sklearn.base import clone
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -266,8 +267,14 @@ def _checked(predicted: Any, shape: torch.Size) -> Tensor:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread; the lock keeps a threading backend from mixing up the setting."""
-    with _LOCK:
+    """Compute on one thread; the lock keeps a threading backend from mixing up the setting.
+
+    Parallel work inside stays in this thread if it would go to others of this process or to Dask:
+    those may be waiting for the lock.
+    """
+    backend, _ = get_active_backend()
+    apart = isinstance(backend, LokyBackend | MultiprocessingBackend)
+    with _LOCK, nullcontext() if apart else parallel_config("sequential", n_jobs=1):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:

@@ -161,7 +161,11 @@ def test_the_store_feeds_the_detectors(stack: Make, planted: Make) -> None:
 def test_stacks_share_their_members(stack: Make, noisy: Data) -> None:
     first = stack(n_layers=1)
     members = first.cross_fit_members(noisy, val_mask=noisy.val_mask)
-    for params in ({"meta": "logistic"}, {"consistency": "oof"}, {"weighting": None, "drop_flagged": False}):
+    for params in (
+        {"meta": "logistic"},
+        {"consistency": "oof"},
+        {"weighting": None, "drop_flagged": False},
+    ):
         shared = fitted(stack(**params), noisy, prepared=members)
         alone = fitted(stack(**params), noisy)
         assert torch.equal(shared.stack_oof_, alone.stack_oof_)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from joblib import parallel_config
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch_geometric.data import Data
@@ -304,16 +306,40 @@ def test_a_prepared_graph_is_not_prepared_again(sbm: Data, monkeypatch: pytest.M
     )
 
 
+class Nested:
+    """A learner that cross-fits within its own fit."""
+
+    n_jobs: int | None = None
+
+    def fit(self, data: Data, y: Tensor, mask: Tensor) -> Nested:
+        inner = SGC(epochs=2, random_state=0)
+        self.inner = cross_fit(inner, data, y=y, mask=mask, n_folds=2, n_jobs=self.n_jobs)
+        return self
+
+    def predict_proba(self, data: Data) -> Tensor:
+        return self.inner.pred_probs
+
+
 def test_a_learner_may_cross_fit_within_its_fit(sbm: Data) -> None:
-    class Nested:
-        def fit(self, data: Data, y: Tensor, mask: Tensor) -> Nested:
-            self.inner = cross_fit(SGC(epochs=2, random_state=0), data, y=y, mask=mask, n_folds=2)
-            return self
-
-        def predict_proba(self, data: Data) -> Tensor:
-            return self.inner.pred_probs
-
     threads = torch.get_num_threads()
     found = cross_fit(Nested(), sbm, n_folds=2, random_state=0)
     assert bool(torch.isfinite(found.pred_probs).all())
     assert torch.get_num_threads() == threads
+
+
+def test_nested_parallel_work_does_not_wait_for_itself(sbm: Data) -> None:
+    """In threads and on Dask, inner work used to queue behind the lock that its caller held."""
+    learner = Nested()
+    learner.n_jobs = 2
+    wanted = cross_fit(Nested(), sbm, n_folds=2, random_state=0).pred_probs
+    found: list[Tensor] = []
+
+    def run() -> None:
+        with parallel_config("threading"):
+            found.append(cross_fit(learner, sbm, n_folds=2, random_state=0, n_jobs=2).pred_probs)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert found
+    assert torch.equal(found[0], wanted)
