@@ -97,6 +97,7 @@ def test_boosting_is_that_of_scikit_learn(fast: Build, sbm: Data, half: Tensor) 
     model = fast("hist_gradient_boosting", max_features=1.0, l2=0.5, **ROWS_ONLY)
     rows = half.nonzero().view(-1)
     own = HistGradientBoostingClassifier(
+        learning_rate=0.03,
         max_iter=30,
         max_leaf_nodes=15,
         min_samples_leaf=3,
