@@ -70,7 +70,7 @@ STACKS: dict[str, dict[str, Any]] = {
     "members, greedy": {"n_layers": 1, "fallback": False},
 }
 """The default stack, what it is made of, and what it is not, on the same members. ``"oof"`` is as
-published but for the heads, which are the default's."""
+published but for the weights of rows and the combination, which are the default's."""
 
 RIVALS = ("correct_and_smooth", "boosted_smoothing", "boosted_gnn", "gmnn")
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from joblib import parallel_config
 from torch_geometric.data import Data
 
 import graphclean as gc
 from graphclean.ensemble import GraphStackingClassifier
+from graphclean.evaluate.grid.cluster import on_cluster
 from graphclean.issues import write_atomic
 
 CLASSES, NUMBERS, CATEGORIES = 10, 30, 20
@@ -101,10 +101,7 @@ def main() -> None:
         "optimism_gap": model.optimism_gap_,
     }
     if options.dask:
-        from distributed import Client, LocalCluster
-
-        cluster = LocalCluster(n_workers=options.dask, threads_per_worker=1, memory_limit=0)
-        with cluster, Client(cluster), parallel_config(backend="dask"):
+        with on_cluster("local", options.dask):
             other, record["dask_seconds"] = fit(data, options.dask, progress=True)
         record["dask_same"] = bool(torch.equal(other.store_.stack, model.store_.stack))
     text = json.dumps(record, indent=1) + "\n"

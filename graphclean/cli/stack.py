@@ -12,15 +12,16 @@ from graphclean.cli.graph_source import GraphSource, graph_options, split_option
 from graphclean.cli.jobs import jobs_option
 from graphclean.cli.out_folder import out_path, prepare_folder, write_csv, write_json
 from graphclean.cli.settings import set_option
-from graphclean.cli.show import facts_line, graph_facts
+from graphclean.cli.show import facts_line, graph_facts, without_nan
 from graphclean.cli.stage_clock import StageClock
 from graphclean.cli.train import (
+    ELSEWHERE,
     accuracies,
     check_settings,
     graph_and_roles,
     judged_lines,
     predictions,
-    role_names,
+    write_model,
 )
 from graphclean.stages import listen, stage
 
@@ -33,12 +34,7 @@ FILES = (
     "stack.json",
 )
 
-_ELSEWHERE = {
-    "random_state": "--seed",
-    "progress": "--quiet",
-    "n_jobs": "--jobs",
-    "estimators": "--member",
-}
+_ELSEWHERE = ELSEWHERE | {"n_jobs": "--jobs", "estimators": "--member"}
 """Parameters whose option has another name than they."""
 
 _UNRECORDED = ("out", "quiet", "root", "jobs")
@@ -155,7 +151,6 @@ def stack(
     pred_probs=graphclean.load_model(folder).stack_oof_) takes these probabilities.
     """
     from graphclean.ensemble import GraphStackingClassifier
-    from graphclean.nn import save_model
     from graphclean.robust.default import train as fit
 
     graph.check()
@@ -182,10 +177,7 @@ def stack(
         probs = model.predict_proba(data)
         scores = accuracies(data, probs.argmax(dim=1), roles)
         with stage(f"Writing to {out}"):
-            save_model(model, out)
-            table = predictions(data, probs, model.class_names_)
-            table.insert(2, "role", role_names(roles, len(table)))
-            write_csv(out / "predictions.csv", table)
+            write_model(out, model, data, probs, roles)
             write_csv(out / "out_of_fold.csv", out_of_fold(data, model))
             write_csv(out / "scores.csv", model.scores_)
             record: dict[str, Any] = {
@@ -196,11 +188,12 @@ def stack(
                 "seed": seed,
                 "rows": {role: int(mask.sum()) for role, mask in roles.items()},
                 "accuracy": scores,
-                "optimism_gap": _number(model.optimism_gap_),
+                "optimism_gap": model.optimism_gap_,
                 "overfits": bool(model.overfits_),
                 "fell_back": bool(model.overfits_ and model.fallback),
-                "weights": {name: _number(weight) for name, weight in model.weights_.items()},
+                "weights": without_nan(model.weights_),
             }
+            record = without_nan(record)
             write_json(out / "stack.json", record)
     lines = [facts_line(record["graph"]), *_described(model, record), *judged_lines(scores)]
     click.echo("\n".join([*lines, f"Wrote {', '.join(FILES)} to {out}"]))
@@ -237,8 +230,3 @@ def _described(model: Any, record: dict[str, Any]) -> list[str]:
             told = f"{told}; too large for chance: {then}"
         lines.append(told)
     return lines
-
-
-def _number(value: float) -> float | None:
-    """Return a number as JSON knows it, None for NaN."""
-    return None if value != value else float(value)

@@ -22,7 +22,7 @@ ELSEWHERE = {"random_state": "--seed", "progress": "--quiet"}
 _UNRECORDED = ("out", "quiet", "root")
 """Options that change neither the model nor its predictions: equal runs write equal files."""
 
-JUDGED = {
+_JUDGED = {
     "validation_given": "Validation accuracy: {} of {:,} nodes, by given labels (may be wrong)",
     "test_given": "Test accuracy: {} of {:,} nodes, by given labels (may be wrong)",
     "test_clean": "Test accuracy: {} of {:,} nodes, by true labels (y_clean)",
@@ -72,7 +72,6 @@ def train(
     graphclean.load_model), predictions.csv (every node: role, given and predicted label,
     confidence) and train.json (method, parameters, rows, accuracies).
     """
-    from graphclean.nn import save_model
     from graphclean.robust import DEFAULT_TRAINER
     from graphclean.robust.default import method_class, resolve_trainer
     from graphclean.robust.default import train as fit
@@ -93,10 +92,7 @@ def train(
         probs = model.predict_proba(data)
         scores = accuracies(data, probs.argmax(dim=1), roles)
         with stage(f"Writing to {out}"):
-            save_model(model, out)
-            table = predictions(data, probs, model.class_names_)
-            table.insert(2, "role", role_names(roles, len(table)))
-            write_csv(out / "predictions.csv", table)
+            write_model(out, model, data, probs, roles)
             record: dict[str, Any] = {
                 "command": command_line(ctx, _UNRECORDED),
                 "graph": graph_facts(data),
@@ -140,6 +136,16 @@ def predictions(data: Any, probs: Any, names: Sequence[str] | None) -> Any:
     )
 
 
+def write_model(out: Path, model: Any, data: Any, probs: Any, roles: dict[str, Any]) -> None:
+    """Write a fitted model and predictions.csv: all nodes, and what each was used for."""
+    from graphclean.nn import save_model
+
+    save_model(model, out)
+    table = predictions(data, probs, model.class_names_)
+    table.insert(2, "role", role_names(roles, len(table)))
+    write_csv(out / "predictions.csv", table)
+
+
 def accuracies(data: Any, predicted: Any, roles: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Return the share of right predictions on validation and test rows, and how many these are.
 
@@ -173,7 +179,7 @@ def role_names(roles: dict[str, Any], nodes: int) -> Any:
 
 def judged_lines(scores: dict[str, dict[str, float]]) -> list[str]:
     """Return a line on every score of `accuracies`."""
-    return [JUDGED[key].format(f"{s['accuracy']:.1%}", s["nodes"]) for key, s in scores.items()]
+    return [_JUDGED[key].format(f"{s['accuracy']:.1%}", s["nodes"]) for key, s in scores.items()]
 
 
 def graph_and_roles(graph: GraphSource, split: str | None, seed: int) -> tuple[Any, dict[str, Any]]:
