@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from torch_geometric.data import Data
 
@@ -71,10 +72,42 @@ def fit(data: Data, jobs: int, *, progress: bool) -> tuple[GraphStackingClassifi
     return model, time.perf_counter() - start
 
 
-def gigabytes() -> float:
-    """Return the sum of the peaks of this process and of its largest child, in GB."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 2**20
+class PeakMemory:
+    """Watch the memory of this process and all its workers, twice a second.
+
+    Pages that several of them share are counted for each: an upper bound.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def gigabytes(self) -> float:
+        """The largest sum seen, in GB."""
+        return self.peak / 2**30
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while not self._done.wait(0.5):
+            self.peak = max(self.peak, sum(map(_resident, [own, *own.children(recursive=True)])))
+
+
+def _resident(process: psutil.Process) -> int:
+    """Return bytes in memory, 0 of a process that has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def main() -> None:
@@ -88,7 +121,8 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     data = large_graph(options.nodes, options.nodes * options.degree)
-    model, seconds = fit(data, options.jobs, progress=True)
+    with PeakMemory() as memory:
+        model, seconds = fit(data, options.jobs, progress=True)
     test = data.test_mask
     right = model.store_.stack.argmax(dim=1) == data.y_clean
     record = {
@@ -96,7 +130,7 @@ def main() -> None:
         "edges": int(data.edge_index.shape[1]),
         "jobs": options.jobs,
         "seconds": seconds,
-        "gigabytes": gigabytes(),
+        "gigabytes": memory.gigabytes,
         "accuracy": float(right[test].float().mean()),
         "optimism_gap": model.optimism_gap_,
     }
