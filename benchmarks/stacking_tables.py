@@ -65,13 +65,20 @@ def against_mean(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_best(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the default less the best member, one fit or bagged, chosen in hindsight."""
-    members = frame[frame["method"].str.endswith((", one fit", ", bagged"))]
-    best = members.groupby([*SETTING, "method"])["score"].mean().groupby(SETTING).max()
-    own = frame[frame["method"] == DEFAULT].groupby(SETTING)["score"].mean()
-    found = pd.DataFrame({"default": own, "best member": best})
-    found["difference"] = found["default"] - found["best member"]
-    return found
+    """Return the default less the best member, one fit or bagged, chosen in hindsight.
+
+    ``se`` is the standard error of the mean difference of the same draws to that member.
+    """
+    wide = frame.pivot_table(index=[*SETTING, "seed"], columns="method", values="score")
+    members = [name for name in wide.columns if name.endswith((", one fit", ", bagged"))]
+    found = []
+    for setting, runs in wide.groupby(SETTING):
+        best = str(runs[members].mean().idxmax())
+        apart = runs[DEFAULT] - runs[best]
+        row = [runs[DEFAULT].mean(), best, runs[best].mean(), apart.mean(), apart.sem(), len(apart)]
+        found.append([*setting, *row])
+    names = [*SETTING, "default", "member", "best member", "difference", "se", "draws"]
+    return pd.DataFrame(found, columns=names).set_index(SETTING)
 
 
 def main() -> None:
