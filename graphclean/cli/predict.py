@@ -35,8 +35,9 @@ def predict(model: Path, graph: GraphSource, out: Path) -> None:
     """Predict the classes of all nodes of a graph with a saved model.
 
     MODEL is a folder that graphclean train or graphclean.save_model wrote. The graph is that of the
-    training or another one with the same features; its labels, if any, are shown but not read. The
-    numbers in a table are standardised over that table, so that a new one should be like the old.
+    training or another one with the same features; its labels, if any, are shown but not read: of
+    nodes without labels, leave the column that --label names empty. The numbers in a table are
+    standardised over that table, so that a new one should be like the old.
 
     Writes predictions.csv (every node: given and predicted label, confidence). It tells no
     accuracy: which of the nodes were trained on is not known here.

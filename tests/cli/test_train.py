@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import Result
@@ -184,6 +185,19 @@ def test_predict_reads_a_new_graph_without_labels(run, tmp_path: Path) -> None:
     expected = model.predict(gc.check(part, require_labels=False))
     assert [row["predicted_label"] for row in found] == ["abcd"[code] for code in expected]
     assert {row["given_label"] for row in found} == {""}
+
+
+def test_predict_reads_tables_with_an_empty_column_of_labels(run, tables, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    assert run("train", *tables.options, *FAST, "--out", model).exit_code == 0
+    nodes = pd.read_csv(tables.folder / "n.csv", dtype=str)
+    nodes.assign(topic="").to_csv(tables.folder / "n.csv", index=False)
+    result: Result = run("predict", model, *tables.options, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    found = rows_of(tmp_path / "out")
+    assert {row["given_label"] for row in found} == {""}
+    known = [row["predicted_label"] for row in rows_of(model)]
+    assert [row["predicted_label"] for row in found] == known
 
 
 def test_predict_refuses_what_does_not_fit(run, tables, tmp_path: Path) -> None:
