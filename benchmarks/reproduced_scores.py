@@ -1,10 +1,11 @@
-"""Write what trainers scored in the grids into their recipes, as ``[[reproduced]]`` rows.
+"""Write what trainers and ensembles scored into their recipes, as ``[[reproduced]]`` rows.
 
     python benchmarks/reproduced_scores.py --grid benchmarks/robustness.toml out/robustness \
         --grid benchmarks/erase.toml out/erase
+    python benchmarks/reproduced_scores.py --stacking out/stacking
 
-Rows are of runs with the trainer's defaults for the graph. What a recipe holds from the marker to
-its end is replaced.
+Rows are of runs with the method's defaults for the graph. What a recipe holds from the marker to
+its end is replaced. The protocol "stacking" is that of ``benchmarks/stacking.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import stacking
+import stacking_tables
 
 from graphclean.evaluate.grid import load_records, read_grid, training_frame
 from graphclean.issues import write_atomic
@@ -51,21 +54,41 @@ def rows(runs: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def main() -> None:
-    """Read the grids, rewrite the recipes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", nargs=2, type=Path, action="append", required=True)
+def trainer_runs(grids: list[list[Path]]) -> pd.DataFrame:
+    """Return the runs of trainers with their defaults, in ``recipe`` the file's stem."""
     frames = []
-    for grid_file, folder in parser.parse_args().grid:
+    for grid_file, folder in grids:
         names = with_defaults(grid_file)
         runs = training_frame(load_records(folder, read_grid(grid_file)))
-        frames.append(runs.assign(trainer=runs["method"].map(names)))
-    everything = pd.concat(frames).drop_duplicates([*SETTING, "seed", "trainer"])
-    for trainer, runs in everything.groupby("trainer"):
-        path = MODELS / f"trainer_{trainer}.toml"
+        frames.append(runs.assign(recipe="trainer_" + runs["method"].map(names)))
+    return pd.concat(frames)
+
+
+def ensemble_runs(folder: Path) -> pd.DataFrame:
+    """Return the runs of ensembles with their defaults, in ``recipe`` the file's stem."""
+    names = {"stack": "graph_stacking"} | {name: name for name in stacking.RIVALS}
+    runs = stacking_tables.read(folder)
+    runs["noise"] = runs["noise"].replace("clean", "uniform")
+    return runs.assign(recipe="ensemble_" + runs["method"].map(names), protocol="stacking")
+
+
+def main() -> None:
+    """Read the runs, rewrite the recipes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", nargs=2, type=Path, action="append", default=[])
+    parser.add_argument("--stacking", type=Path)
+    options = parser.parse_args()
+    frames = [trainer_runs(options.grid)] if options.grid else []
+    frames += [ensemble_runs(options.stacking)] if options.stacking else []
+    if not frames:
+        parser.error("pass --grid or --stacking")
+    everything = pd.concat(frames).drop_duplicates([*SETTING, "seed", "recipe"])
+    for recipe, runs in everything.groupby("recipe"):
+        path = MODELS / f"{recipe}.toml"
         kept = path.read_text().split(MARKER)[0].rstrip("\n")
         write_atomic(path, "\n\n".join([kept, "\n".join([MARKER, *rows(runs)])]).encode())
-        get_recipe("models", str(trainer), "trainer")
+        family, name = str(recipe).split("_", 1)
+        get_recipe("models", name, family)
 
 
 if __name__ == "__main__":

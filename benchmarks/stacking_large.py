@@ -1,7 +1,7 @@
 """Train a two-layer stack on a large graph with a table: time, memory, accuracy.
 
     python benchmarks/stacking_large.py --jobs 2 --out out/stacking_large
-    python benchmarks/stacking_large.py --nodes 20000 --dask 2 --out out/stacking_dask
+    python benchmarks/stacking_large.py --nodes 5000 --dask 2 --out out/stacking_dask
 
 The graph is made here: ten classes, an edge joins two nodes of one class in three of five cases,
 30 numbers and 20 categories that say a little about the class, a twentieth of their cells empty,
