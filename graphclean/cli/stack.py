@@ -102,7 +102,7 @@ _SHOWN = 3
 )
 @click.option(
     "--hops",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=1),
     default=3,
     show_default=True,
     help="Steps that predictions spread over the graph between layers.",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 from torch import Tensor
@@ -111,7 +112,7 @@ def mean_probs(models: Iterable[NodeClassifier], data: Any, prepared: Any) -> Te
 
 
 def graph_key(data: Any) -> str:
-    """Return a checksum of the edges and features of a graph, to know it again.
+    """Return a checksum of the edges, features and table of a graph, to know it again.
 
     What an ensemble worked out for the nodes of its fit, such as out-of-fold predictions, holds for
     that graph alone.
@@ -127,6 +128,11 @@ def graph_key(data: Any) -> str:
             csr = x.to_sparse_csr()
             parts += [each.numpy() for each in (csr.crow_indices(), csr.col_indices())]
             parts.append(csr.values().numpy())
+    frame = getattr(data, "node_frame", None)
+    if frame is not None:  # Learners of tables read it, not x.
+        parts.append(np.array([str(name) for name in frame.columns]))
+        columns = (frame.iloc[:, at] for at in range(frame.shape[1]))
+        parts += [pd.util.hash_pandas_object(each, index=False).to_numpy() for each in columns]
     total = hashlib.sha256()
     for part in parts:
         total.update(str((part.dtype, part.shape)).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,10 +108,13 @@ def prepare_stack(
     data: Any,
     members: Iterable[tuple[str, NodeClassifier]],
     stackers: Iterable[tuple[str, TabularClassifier, bool]],
+    *,
+    fitted: bool = False,
 ) -> StackInputs:
     """Prepare a graph for all learners, once for those that read the same.
 
-    Fitted learners of tables get columns that are made as they were for their fit.
+    Fitted learners of tables get columns that are made as they were for their fit. Trainers and
+    ensembles that are ``fitted`` get None: what their own learners read only they know.
     """
     tables: dict[TableKey, MixedTable] = {}
 
@@ -120,10 +124,14 @@ def prepare_stack(
             tables[key] = _table(data, model)
         return tables[key]
 
-    ready = {
-        name: table(model) if isinstance(model, TabularClassifier) else model.prepare(data)
-        for name, model in members
-    }
+    ready: dict[str, Any] = {}
+    for name, model in members:
+        if isinstance(model, TabularClassifier):
+            ready[name] = table(model)
+        elif fitted and isinstance(model, RobustTrainer | EnsembleClassifier):
+            ready[name] = None
+        else:
+            ready[name] = model.prepare(data)
     for _, model, reads in stackers:
         if reads:
             table(model)
@@ -184,4 +192,8 @@ def _unique(argument: str, found: list[Any]) -> list[Any]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(argument, f"{twice[0]!r} twice", "Name them: ('name', classifier).")
+    for name in names:
+        if name in ("mean", "stack") or re.match(r"layer\d+/", name):
+            fix = "Choose another name: a stack calls its own results so."
+            raise InputError(argument, repr(name), fix)
     return found

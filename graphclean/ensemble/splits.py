@@ -48,7 +48,8 @@ def make_folds(
         graph: The graph.
         labels: Targets; read by stratified folds only.
         members: Rows to fold ``[N]``, bool, at least two.
-        folds: A name of `FOLDS`, or given folds ``[N]`` or ``[R, N]``, -1 for rows left out.
+        folds: A name of `FOLDS`, or given folds ``[N]`` or ``[R, N]``, -1 for rows left out, which
+            say how many folds and repeats there are.
         n_folds: Folds of a repeat; never more than there are members.
         n_repeats: Repeats.
         seed: Seed.
@@ -73,7 +74,8 @@ def make_folds(
 def _community_folds(graph: Any, members: Tensor, n_folds: int, seed: int) -> Tensor:
     """Deal out whole communities, the largest first, each to the smallest fold so far.
 
-    A community of more rows than a fold should have is cut at random.
+    A community of more rows than a fold should have is cut at random, and so is the largest while
+    they are fewer than the folds.
     """
     index = members.nonzero().view(-1).numpy()
     community_seed, cut_seed = spawn_seeds(seed, 2)
@@ -84,6 +86,10 @@ def _community_folds(graph: Any, members: Tensor, n_folds: int, seed: int) -> Te
     rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
     piece = np.cumsum((rank % most) == 0) - 1
     sizes = np.bincount(piece)
+    while len(sizes) < n_folds:  # Communities of few rows do not fill all folds.
+        largest = np.flatnonzero(piece == sizes.argmax())
+        piece[largest[len(largest) // 2 :]] = len(sizes)
+        sizes = np.bincount(piece)
     load, home = np.zeros(n_folds), np.empty(len(sizes), dtype=np.int64)
     for each in np.argsort(-sizes, kind="stable"):
         home[each] = load.argmin()

@@ -78,7 +78,7 @@ class GraphStackingClassifier(EnsembleClassifier):
         n_folds: Folds K >= 2.
         n_repeats: Repeats of all fits, with other folds.
         folds: ``"stratified"`` by given label, ``"random"`` or ``"community"`` (parts of the graph)
-            without a look at any label, or given folds ``[N]`` or ``[R, N]``.
+            without a look at any label, or given folds ``[N]`` or ``[R, N]``, however many.
         alpha: Share of the neighbours in a step of spreading, in (0, 1].
         hops: Steps of spreading, all of which are columns.
         propagate_features: Whether stackers that read features also get them spread.
@@ -291,7 +291,7 @@ class GraphStackingClassifier(EnsembleClassifier):
         first = [{name: each[0][0] for name, each in layer.items()} for layer in self.models_[:2]]
         above = named_stackers(self.stackers) if len(first) > 1 else []
         stackers: Any = [(name, first[1][name], reads) for name, _, reads in above]
-        return prepare_stack(data, list(first[0].items()), stackers)
+        return prepare_stack(data, list(first[0].items()), stackers, fitted=True)
 
     def _spreading(self, inputs: StackInputs) -> Spreading:
         return Spreading(inputs.propagator, self.alpha, self.hops, self.consistency)

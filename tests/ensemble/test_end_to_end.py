@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import graphclean as gc
-from graphclean.ensemble import GraphStackingClassifier
+from graphclean.ensemble import EnsembleClassifier, GraphStackingClassifier
 from graphclean.nn import MLP, SGC
 from graphclean.nn.tabular import HistGradientBoosting
 
@@ -97,3 +97,19 @@ def test_nothing_of_a_table_depends_on_labels(houses: Data) -> None:
     assert torch.equal(row(before), row(after))
     model.set_params(consistency="oof")
     assert not torch.equal(row(before), row(after))
+
+
+@pytest.mark.parametrize("name", ["boosted_smoothing", "boosted_gnn", "correct_and_smooth"])
+def test_a_new_table_is_read_as_the_members_learned_it(houses: Data, name: str) -> None:
+    """Other frequencies of the levels change their order in a table that is made anew."""
+    member = EnsembleClassifier.create(name)
+    settings = {"n_folds": 2, "n_layers": 1, "meta": "mean", "random_state": 0}
+    model = GraphStackingClassifier(estimators=[member], **settings).fit(houses)
+    new = houses.clone()
+    new.node_frame = houses.node_frame.copy()
+    material = new.node_frame["material"]
+    rarer = material.value_counts().index[-1]
+    new.node_frame["material"] = material.where(material.isna() | (np.arange(N) % 4 == 0), rarer)
+    fits = [each for repeat in model.models_[0][name] for each in repeat]
+    expected = torch.stack([each.predict_proba(new) for each in fits]).mean(dim=0)
+    assert torch.allclose(model.predict_proba(new), expected, atol=1e-6)

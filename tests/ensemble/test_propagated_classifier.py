@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -149,6 +150,12 @@ def test_graphs_are_told_apart(noisy: Data) -> None:
     sparse = noisy.clone()
     sparse.x = noisy.x.to_sparse_csr()
     assert graph_key(sparse) == graph_key(sparse.clone()) != key
+    tables = [noisy.clone() for _ in range(4)]
+    for data, values in zip(tables, ([1.0, 2.0], [1.0, 2.0], [2.0, 4.0], [1.0, None]), strict=True):
+        data.node_frame = pd.DataFrame({"size": values * 45, "kind": ["a", None] * 45})
+    keys = [graph_key(data) for data in tables]
+    assert keys[0] == keys[1]
+    assert len({key, *keys}) == 4
 
 
 @pytest.mark.parametrize(

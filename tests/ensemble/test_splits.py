@@ -64,6 +64,18 @@ def test_a_giant_community_is_cut(noisy: Data) -> None:
     assert int(sizes.max() - sizes.min()) <= 3
 
 
+def test_few_communities_still_fill_all_folds() -> None:
+    """Three communities, four folds: the repeats agree on the number of folds."""
+    clique = torch.arange(12) // 4
+    rows, columns = torch.where(clique[:, None] == clique[None, :])
+    edges = torch.stack([rows, columns])[:, rows != columns]
+    data = Data(x=torch.ones(12, 1), edge_index=edges, y=torch.arange(12) % 2)
+    every = torch.ones(12, dtype=torch.bool)
+    for n_folds in (4, 5, 7):
+        found = make_folds(data, supervision(data), every, "community", n_folds, 3, 0)
+        assert all(len(fold.unique()) == n_folds for fold in found)
+
+
 def test_never_more_folds_than_rows(noisy: Data) -> None:
     members = torch.zeros(90, dtype=torch.bool)
     members[[3, 4, 5]] = True
