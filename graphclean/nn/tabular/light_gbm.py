@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,7 +116,7 @@ class LightGBM(BoostedTrees):
 
 
 class _Watch:
-    """A callback of LightGBM that counts the rounds and tells ours of them."""
+    """A callback of LightGBM that counts the rounds, tells ours of them, and knows the best."""
 
     before_iteration = False
     order = 0
@@ -123,16 +124,19 @@ class _Watch:
     def __init__(self, lightgbm: Any, callbacks: tuple[Callback, ...]) -> None:
         self.lightgbm, self.callbacks = lightgbm, callbacks
         self.rounds, self.stopped = 0, False
+        self.best, self.least = 0, math.inf
 
     def __call__(self, env: Any) -> None:
         self.rounds = env.iteration + 1
         event: Event = {"event": "epoch", "epoch": self.rounds}
         for _, _, value, *_ in env.evaluation_result_list or ():
             event["val_loss"] = float(value)
+            if value < self.least:
+                self.best, self.least = self.rounds, float(value)
         if emit(self.callbacks, event):
             self.stopped = True
             raise self.lightgbm.callback.EarlyStopException(
-                env.iteration, env.evaluation_result_list or []
+                (self.best or self.rounds) - 1, env.evaluation_result_list or []
             )
 
 

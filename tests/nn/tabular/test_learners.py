@@ -55,6 +55,23 @@ def test_rounds_of_lightgbm_are_epochs(fast: Build, sbm: Data, half: Tensor) -> 
     assert torch.equal(short.predict_proba(sbm), model.predict_proba(sbm))
 
 
+def test_a_callback_that_stops_lightgbm_late_keeps_the_best_round(
+    fast: Build, sbm: Data, half: Tensor
+) -> None:
+    losses: list[float] = []
+
+    def stop_late(event: dict[str, Any]) -> bool:
+        losses.append(event.get("val_loss", torch.inf))
+        return event.get("epoch") == 25
+
+    model = fast("lightgbm", lr=1.0, patience=100)
+    wrong = torch.where(torch.arange(len(sbm.y)) % 3 == 0, (sbm.y + 1) % (sbm.y.max() + 1), sbm.y)
+    model.fit(sbm, y=wrong, mask=half, val_mask=~half, callbacks=[stop_late])
+    rounds = losses[1:26]
+    assert min(rounds) < rounds[-1]
+    assert model.n_iter_ == rounds.index(min(rounds)) + 1
+
+
 def test_a_saved_lightgbm_is_its_text(fast: Build, sbm: Data, tmp_path: Path) -> None:
     folder = save_model(fast("lightgbm").fit(sbm), tmp_path / "model")
     assert b"tree\nversion=" in (folder / "model.safetensors").read_bytes()
